@@ -1,0 +1,73 @@
+"""Progress with an estimate of the time left, on stderr, for anything that takes over two seconds."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+DELAY_S = 2.0  # anything quicker needs no bar
+
+
+def _wanted() -> bool:
+    setting = os.environ.get("FIRSTBERT_PROGRESS")
+    return sys.stderr.isatty() if setting is None else setting not in ("", "0")
+
+
+@contextmanager
+def progress(what: str, total: int | None = None, unit: str = "texts") -> Iterator[Callable[[int], None]]:
+    """Show a bar from the second on which the work has taken two seconds; yield ``advance(n)``.
+
+    Shown where stderr is a terminal; ``FIRSTBERT_PROGRESS=0`` or ``=1`` overrides that.
+
+    Args:
+        what: a verb in its -ing form and its object, e.g. ``"Encoding"``.
+        total: how many units there are, None where it isn't known.
+        unit: ``"texts"``, ``"bytes"``, … ``"bytes"`` is shown as MB.
+    """
+    if not _wanted():
+        yield lambda n: None
+        return
+    bar = _Bar(what, total, unit)
+    try:
+        yield bar.advance
+    finally:
+        bar.close()
+
+
+class _Bar:
+    """A rich bar that is made, and rich imported, only once the work turns out to be long."""
+
+    def __init__(self, what: str, total: int | None, unit: str) -> None:
+        self.what, self.total, self.unit = what, total, unit
+        self.done, self.started = 0, time.monotonic()
+        self.shown: tuple[object, Callable[..., None], Callable[[], None]] | None = None
+
+    def advance(self, n: int) -> None:
+        self.done += n
+        if self.shown is None:
+            if time.monotonic() - self.started < DELAY_S:
+                return
+            self._open()
+        assert self.shown is not None
+        task, update, _ = self.shown
+        update(task, completed=self.done)
+
+    def _open(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress
+        from rich.progress import TextColumn, TimeRemainingColumn
+
+        count = DownloadColumn() if self.unit == "bytes" else MofNCompleteColumn()
+        bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), count, TextColumn(self.unit),
+            TimeRemainingColumn(), console=Console(stderr=True), transient=True,
+        )  # fmt: skip
+        bar.start()
+        self.shown = (bar.add_task(self.what, total=self.total), bar.update, bar.stop)
+
+    def close(self) -> None:
+        if self.shown is not None:
+            self.shown[2]()
