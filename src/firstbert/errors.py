@@ -53,6 +53,10 @@ class SourceError(FirstbertError):
     http_status = 503
 
 
+class TruncationWarning(UserWarning):
+    """Some texts were longer than `max_length` and lost their ends; the message counts them."""
+
+
 def missing_extra(what: str, extra: str) -> UsageError:
     """Return the error for an optional library that isn't installed, with its install line.
 

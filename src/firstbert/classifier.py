@@ -1,0 +1,207 @@
+"""SentenceClassifier: texts and labels → a classifier, as a scikit-learn estimator; and `load`, its way back.
+
+After artifact.py on the way of a sentence. What it learns is a `Predictor`; the rest is scikit-learn's face.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
+
+from firstbert import artifact
+from firstbert.data import Examples, Label, from_lists
+from firstbert.encoder import warn_of_truncation
+from firstbert.engine import Encoded, EngineOptions, open_engine
+from firstbert.errors import UsageError
+from firstbert.head import ClassWeight, DoubleArray, HeadOptions, encode_labels, fit_head
+from firstbert.predictor import Predictions, Predictor
+
+
+class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A frozen pretrained encoder and a logistic regression: texts → labels with probabilities.
+
+    Args:
+        encoder, pooling, layer, max_length, precision, threads, batch_tokens: see `SentenceEncoder`.
+        C: inverse strength of the L2 penalty; ``"auto"`` takes the one with the least log-loss in cross-validation
+            on the training rows.
+        class_weight: None, ``"balanced"``, or label → weight.
+        folds: of that cross-validation.
+        random_state: seed of the folds.
+
+    Attributes:
+        classes_: ndarray of shape (n_classes,), the labels in order, in the type they were given in.
+        predictor_: what answers; see `Predictor`.
+        C_: the penalty used.
+        cv_accuracy_: accuracy in cross-validation on the training rows; None where there was none.
+        facts_: what is known of the training, as kept in model.json.
+
+    Examples:
+        >>> from firstbert import SentenceClassifier
+        >>> texts = ["Great fun!", "A joy.", "I loved it.", "Dreadful.", "A bore.", "I hated it."]
+        >>> classifier = SentenceClassifier("minilm").fit(texts, ["good"] * 3 + ["bad"] * 3)
+        >>> classifier.predict(["What a pleasure."]).tolist()
+        ['good']
+    """
+
+    def __init__(
+        self,
+        encoder: str = "minilm",
+        *,
+        pooling: str = "auto",
+        layer: str | int = "last",
+        max_length: int = 256,
+        precision: str = "fp32",
+        threads: int | None = None,
+        batch_tokens: int = 512,
+        C: float | Literal["auto"] = "auto",
+        class_weight: Mapping[Label, float] | Literal["balanced"] | None = None,
+        folds: int = 5,
+        random_state: int = 0,
+    ) -> None:
+        self.encoder = encoder
+        self.pooling = pooling
+        self.layer = layer
+        self.max_length = max_length
+        self.precision = precision
+        self.threads = threads
+        self.batch_tokens = batch_tokens
+        self.C = C
+        self.class_weight = class_weight
+        self.folds = folds
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Encode the texts and fit the head.
+
+        Args:
+            X: N texts.
+            y: N labels: all str, all int, all float or all bool.
+            sample_weight: N weights, None for equal ones.
+
+        Raises:
+            DataError: a row that can't be used, or fewer than two labels.
+            UsageError: an option makes no sense.
+        """
+        return self.fit_examples(from_lists(X, y), sample_weight)
+
+    def fit_examples(self, examples: Examples, sample_weight: Any = None) -> Self:
+        """Fit on rows that `firstbert.data` has read and checked already."""
+        if examples.labels is None:
+            raise UsageError("fit needs labels.")
+        engine = open_engine(self._engine_options())
+        encoded = engine.encode(examples.texts)
+        warn_of_truncation(encoded.truncated, self.max_length)
+        return self.fit_vectors(examples, encoded, sample_weight)
+
+    def fit_vectors(self, examples: Examples, encoded: Encoded, sample_weight: Any = None) -> Self:
+        """Fit on vectors already paid for: those of `examples`, read as this classifier's options say."""
+        labels, y = encode_labels(examples.labels)
+        weight = None if sample_weight is None else np.asarray(sample_weight, np.float64)
+        if weight is not None and weight.shape != y.shape:
+            raise UsageError(f"sample_weight must have shape ({len(y)},). Got {weight.shape} instead.")
+        fit = fit_head(encoded.vectors[:, 0], y, self._head_options(labels), weight)
+        self.C_, self.cv_accuracy_ = fit.C, fit.accuracy
+        options = self._engine_options()
+        sha256 = open_engine(options).prepared.weights_sha256
+        self.facts_ = {
+            "rows": len(y),
+            "rows_per_label": np.bincount(y).tolist(),
+            "truncated_rows": int(encoded.truncated.sum()),
+            "data_sha256": examples.sha256,
+            "seed": self.random_state,
+            "C": fit.C,
+            "cv_accuracy": fit.accuracy,
+            "versions": {name: version(name) for name in ("numpy", "onnxruntime", "scikit-learn", "tokenizers")},
+        }
+        return self._take(Predictor(tuple(labels), fit.head, options, sha256))
+
+    def _take(self, predictor: Predictor) -> Self:
+        self.predictor_ = predictor
+        self.classes_ = _as_array(list(predictor.labels))
+        return self
+
+    def _engine_options(self) -> EngineOptions:
+        names = ("encoder", "pooling", "layer", "max_length", "precision", "threads", "batch_tokens")
+        return EngineOptions(**{name: getattr(self, name) for name in names})
+
+    def _head_options(self, labels: list[Label]) -> HeadOptions:
+        class_weight: ClassWeight
+        if isinstance(self.class_weight, Mapping):
+            unknown = [label for label in self.class_weight if label not in labels]
+            if unknown:
+                raise UsageError(f"class_weight names {unknown[0]!r}, which is no label of these rows.")
+            class_weight = {labels.index(label): weight for label, weight in self.class_weight.items()}
+        else:
+            class_weight = self.class_weight
+        return HeadOptions(self.C, class_weight, self.folds, self.random_state)
+
+    def predictions(self, X: Any) -> Predictions:
+        """Return labels' probabilities together with which texts were cut.
+
+        Raises:
+            DataError: an item of `X` is no text, or an empty one.
+        """
+        check_is_fitted(self, "predictor_")
+        return self.predictor_.with_threads(self.threads).predict(from_lists(X).texts)
+
+    def predict_proba(self, X: Any) -> DoubleArray:
+        """Return probabilities, ndarray of shape (n_texts, n_classes), columns in the order of `classes_`."""
+        predictions = self.predictions(X)
+        warn_of_truncation(predictions.truncated, self.max_length)
+        return predictions.probabilities
+
+    def predict(self, X: Any) -> npt.NDArray[Any]:
+        """Return the most probable label of each text, ndarray of shape (n_texts,)."""
+        best = self.predict_proba(X).argmax(axis=1)
+        labels: npt.NDArray[Any] = self.classes_[best]
+        return labels
+
+    def save(self, folder: str | Path, *, portable: bool = False) -> Path:
+        """Write the model folder; `portable` puts the encoder in as well. See `firstbert.artifact`.
+
+        Raises:
+            ArtifactError: the place holds something else, or can't be written.
+        """
+        check_is_fitted(self, "predictor_")
+        return artifact.save(artifact.make(self.predictor_, self.facts_), folder, portable=portable)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.two_d_array = False
+        return tags
+
+
+def load(folder: str | Path) -> SentenceClassifier:
+    """Return the classifier of a model folder.
+
+    Raises:
+        ArtifactError: the folder is damaged, foreign or of a newer format.
+    """
+    loaded = artifact.load(folder)
+    options = loaded.predictor.encoder
+    classifier = SentenceClassifier(
+        options.encoder,
+        pooling=options.pooling,
+        layer=options.layer,
+        max_length=options.max_length,
+        precision=options.precision,
+        C=loaded.training.get("C", "auto"),
+        random_state=loaded.training.get("seed", 0),
+    )
+    classifier.facts_ = loaded.training
+    classifier.C_ = loaded.training.get("C")
+    classifier.cv_accuracy_ = loaded.training.get("cv_accuracy")
+    return classifier._take(loaded.predictor)
+
+
+def _as_array(labels: list[Label]) -> npt.NDArray[Any]:
+    """Strings as Python objects, so that what comes back is the str that was given."""
+    return np.array(labels, dtype=object if isinstance(labels[0], str) else None)

@@ -1,0 +1,183 @@
+"""Texts → vectors: an encoder opened, with its tokenizer, its batches and its session.
+
+After session.py on the way of a sentence; encoder.py gives it scikit-learn's face. Nothing here needs
+scikit-learn, so a classifier that only predicts starts without it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from firstbert.batches import Batch, batches
+from firstbert.catalog import EncoderFiles, encoder_files
+from firstbert.errors import UsageError
+from firstbert.families import FloatArray
+from firstbert.graph import Pooling, Read
+from firstbert.prepared import Prepared, prepare
+from firstbert.progress import progress
+from firstbert.session import Session, usable_cores
+from firstbert.tokens import Tokenizer
+
+Precision = Literal["fp32"]
+WINDOW = 8192  # texts tokenised and sorted at a time
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """What decides an encoder's vectors, and how the work is shared.
+
+    Attributes:
+        encoder: a name of the catalogue, a hub id or a folder.
+        pooling: ``"cls"``, ``"mean"`` or ``"auto"``, the encoder's own.
+        layer: ``"last"`` or a number counted from 1.
+        max_length: the most tokens of a text, special ones included.
+        precision: of the arithmetic.
+        threads: batches encoded side by side; None: one per usable core.
+        batch_tokens: the most tokens of a batch, padding included.
+    """
+
+    encoder: str = "minilm"
+    pooling: str = "auto"
+    layer: str | int = "last"
+    max_length: int = 256
+    precision: str = "fp32"
+    threads: int | None = None
+    batch_tokens: int = 512
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Vectors of N texts.
+
+    Attributes:
+        vectors: (N, K, D) float32, one vector for each of the K places read.
+        truncated: (N,) bool, whether the text was longer than max_length and lost its end.
+    """
+
+    vectors: FloatArray
+    truncated: npt.NDArray[np.bool_]
+
+
+class Engine:
+    """An encoder opened by `open_engine`.
+
+    Attributes:
+        options: as given.
+        files: where its files are.
+        prepared: its weights as ONNX Runtime takes them.
+        reads: the places where it is read; one, unless given.
+    """
+
+    def __init__(self, options: EngineOptions, reads: tuple[Read, ...] | None = None) -> None:
+        self.options = options
+        self.files: EncoderFiles = encoder_files(options.encoder)
+        self.prepared: Prepared = prepare(self.files)
+        _check(options, self.prepared)
+        self.reads = reads or (self._read(),)
+        arch = self.prepared.architecture
+        self.tokenizer = Tokenizer(self.files.tokenizer, options.max_length, arch.vocabulary)
+        self.session = Session(self.prepared.graph(self.reads))
+        self.threads = options.threads or usable_cores()
+
+    def _read(self) -> Read:
+        layer = self.options.layer
+        return Read(self.prepared.architecture.layers if layer == "last" else int(layer), self.pooling)
+
+    @property
+    def pooling(self) -> Pooling:
+        """The pooling used: the encoder's own where the option says ``"auto"``, ``"cls"`` where it names none."""
+        if self.options.pooling == "auto":
+            return self.files.pooling or "cls"
+        return "mean" if self.options.pooling == "mean" else "cls"
+
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        """Return the vectors of `texts`."""
+        encoded = self._empty(len(texts))
+        start = 0
+        for window in self.stream(texts, total=len(texts)):
+            stop = start + len(window.vectors)
+            encoded.vectors[start:stop], encoded.truncated[start:stop] = window.vectors, window.truncated
+            start = stop
+        return encoded
+
+    def _empty(self, n: int) -> Encoded:
+        shape = (n, len(self.reads), self.prepared.architecture.width)
+        return Encoded(np.empty(shape, np.float32), np.empty(n, np.bool_))
+
+    def stream(self, texts: Iterable[str], total: int | None = None) -> Iterator[Encoded]:
+        """Yield vectors window by window, in order; memory stays that of a window.
+
+        Args:
+            texts: any number of texts.
+            total: how many there are, for the progress bar.
+        """
+        remaining = iter(texts)
+        with progress("Encoding", total) as advance:
+            while window := list(itertools.islice(remaining, WINDOW)):
+                yield self._window(window)
+                advance(len(window))
+
+    def _window(self, texts: list[str]) -> Encoded:
+        """Encode equal texts once, then give each text its vector."""
+        place: dict[str, int] = {}
+        rows = [place.setdefault(text, len(place)) for text in texts]
+        tokens = self.tokenizer(list(place))
+        vectors = self._empty(len(place)).vectors
+        for batch, outputs in self._run(batches(tokens.ids, self.options.batch_tokens)):
+            for k, output in enumerate(outputs):
+                vectors[batch.rows, k] = output
+        return Encoded(vectors[rows], np.array(tokens.truncated, np.bool_)[rows])
+
+    def _run(self, todo: Iterable[Batch]) -> Iterator[tuple[Batch, list[FloatArray]]]:
+        """Run batches side by side, one thread each: small products stay in a core's cache."""
+        todo = list(todo)
+        if self.threads == 1 or len(todo) == 1:
+            yield from ((batch, self.session(batch)) for batch in todo)
+            return
+        with ThreadPoolExecutor(self.threads) as pool:
+            yield from zip(todo, pool.map(self.session, todo), strict=True)
+
+
+@lru_cache(maxsize=4)
+def open_engine(options: EngineOptions, reads: tuple[Read, ...] | None = None) -> Engine:
+    """Open an encoder, or return it where this process has it open already.
+
+    Raises:
+        UsageError: an option makes no sense for this encoder.
+        EncoderError, SourceError: its files can't be used or had.
+    """
+    return Engine(options, reads)
+
+
+def _check(options: EngineOptions, prepared: Prepared) -> None:
+    arch = prepared.architecture
+    _one_of("pooling", options.pooling, ("auto", "cls", "mean"))
+    _one_of("precision", options.precision, get_args(Precision))
+    _int_in("max_length", options.max_length, 2, arch.positions)
+    if options.layer != "last":
+        _int_in("layer", options.layer, 1, arch.layers, or_else="'last'")
+    if options.threads is not None:
+        _int_in("threads", options.threads, 1, 1024, or_else="None")
+    _int_in("batch_tokens", options.batch_tokens, 1, 1_000_000)
+
+
+def _one_of(name: str, value: object, known: Sequence[str]) -> None:
+    if value not in known:
+        choices = ", ".join(repr(choice) for choice in known)
+        raise UsageError(f"The {name!r} option of SentenceEncoder must be one of {choices}. Got {value!r} instead.")
+
+
+def _int_in(name: str, value: object, low: int, high: int, or_else: str = "") -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= value <= high:
+        choice = f"{or_else} or " if or_else else ""
+        raise UsageError(
+            f"The {name!r} option of SentenceEncoder must be {choice}an int in [{low}, {high}]. Got {value!r} instead."
+        )

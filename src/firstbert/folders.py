@@ -1,0 +1,163 @@
+"""An encoder's folder, or its repository on the hub → its files on this machine.
+
+Between sources.py and catalog.py. What is asked of both is the same; only how a file is looked up differs.
+What is in the files is for families.py and tokens.py to judge.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from firstbert.errors import EncoderError
+from firstbert.sources import HubFile, PinnedFile, find, offline
+
+OwnPooling = Literal["cls", "mean"]
+JSON_CAP = 10_000_000  # bytes; real ones have a few thousand, an index of shards some hundred thousand
+_COMMIT = re.compile("[0-9a-f]{40}")
+
+
+@dataclass(frozen=True)
+class EncoderFiles:
+    """An encoder's files on this machine.
+
+    Attributes:
+        name: the catalogue's name, the hub id, or the folder.
+        config: its config.json.
+        tokenizer: its tokenizer.json, or vocab.txt where it has only that.
+        weights: its model.safetensors, or the shards in order.
+        pooling: its own, None where nothing says it.
+        pinned: whether the same name can never mean other files: a catalogue entry, or a hub id at a commit.
+    """
+
+    name: str
+    config: Path
+    tokenizer: Path
+    weights: tuple[Path, ...]
+    pooling: OwnPooling | None
+    pinned: bool
+
+
+_NO_WEIGHTS = (
+    "has no model.safetensors. If it has a pytorch_model.bin: that is a pickle, which can run code when "
+    "read, so it isn't read here. Convert it where you trust it: transformers' "
+    "AutoModel.from_pretrained(…).save_pretrained(…) writes model.safetensors."
+)
+_NO_TOKENIZER = (
+    "has neither tokenizer.json nor vocab.txt. transformers' "
+    "AutoTokenizer.from_pretrained(…).save_pretrained(…) writes tokenizer.json."
+)
+_Look = Callable[[str], Path | None]  # a file's path by its name, None where there is no such file
+
+
+def from_folder(folder: Path) -> EncoderFiles:
+    """Return the files of an encoder in a local folder.
+
+    Raises:
+        EncoderError: the folder or a file in it is missing or can't be read.
+    """
+    if not folder.is_dir():
+        what = "is a file; give the folder that it lies in" if folder.exists() else "doesn't exist"
+        raise EncoderError(f"The encoder's folder {folder} {what}.")
+
+    def look(filename: str) -> Path | None:
+        path = folder / filename
+        return path if path.is_file() else None
+
+    config = _required(look, "config.json", f"{folder}")
+    return _gather(f"{folder}", f"{folder}", config, look, pinned=False)
+
+
+def from_hub(repo: str, revision: str) -> EncoderFiles:
+    """Return the files of an encoder on the hub, downloaded where they aren't in the hub library's cache.
+
+    Raises:
+        EncoderError: the repository lacks a file.
+        SourceError: the hub can't be reached, or refuses.
+    """
+    name = repo if revision == "main" else f"{repo}@{revision}"
+    shown = f"{name} (what is here of it, downloads being switched off)" if offline() else name
+    config = _required(partial(_find_on_hub, repo, revision), "config.json", shown)
+    # The commit that the first file came from is asked for the others, so that they belong together.
+    commit = config.parent.name if _COMMIT.fullmatch(config.parent.name) else revision
+    look = partial(_find_on_hub, repo, commit)
+    return _gather(name, shown, config, look, pinned=_COMMIT.fullmatch(revision) is not None)
+
+
+def _find_on_hub(repo: str, revision: str, filename: str) -> Path | None:
+    return find(PinnedFile(Path(filename).name, None, (HubFile(repo, filename, revision),)))
+
+
+def _gather(name: str, shown: str, config: Path, look: _Look, *, pinned: bool) -> EncoderFiles:
+    tokenizer = look("tokenizer.json")
+    if tokenizer is None:
+        look("tokenizer_config.json")  # says whether vocab.txt is cased; tokens.py reads it beside that
+        tokenizer = look("vocab.txt")
+    if tokenizer is None:
+        raise EncoderError(f"{shown} {_NO_TOKENIZER}")
+    return EncoderFiles(name, config, tokenizer, _weights(look, shown), _own_pooling(look), pinned)
+
+
+def _required(look: _Look, filename: str, shown: str) -> Path:
+    if path := look(filename):
+        return path
+    raise EncoderError(f"{shown} has no {filename}.")
+
+
+def _weights(look: _Look, shown: str) -> tuple[Path, ...]:
+    if single := look("model.safetensors"):
+        return (single,)
+    index = look("model.safetensors.index.json")
+    if index is None:
+        raise EncoderError(f"{shown} {_NO_WEIGHTS}")
+    table = read_json(index).get("weight_map")
+    shards = set(table.values()) if isinstance(table, dict) and _all_text(table.values()) else set()
+    if not shards:
+        raise EncoderError(f"{index}: 'weight_map' should say which file holds which tensor.")
+    for shard in shards:
+        # Plain names only: a path could lead out of the folder.
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\.safetensors", shard):
+            raise EncoderError(f"{index}: {shard!r} is no plain name of a .safetensors file.")
+    return tuple(_required(look, shard, shown) for shard in sorted(shards))
+
+
+def _all_text(values: Iterable[object]) -> bool:
+    return all(isinstance(value, str) for value in values)
+
+
+def _own_pooling(look: _Look) -> OwnPooling | None:
+    """Read sentence-transformers' note on how the encoder is meant to be pooled, in its old or new form."""
+    path = look("1_Pooling/config.json")
+    if path is None:
+        return None
+    note = read_json(path)
+    old = [key for key, value in note.items() if key.startswith("pooling_mode_") and value is True]
+    modes = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean"}
+    chosen = note.get("pooling_mode") or (modes.get(old[0]) if len(old) == 1 else None)
+    return "cls" if chosen == "cls" else "mean" if chosen == "mean" else None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a small JSON object from an encoder's folder.
+
+    Raises:
+        EncoderError: it can't be read, is too large or too deep, or is no JSON object.
+    """
+    try:
+        if path.stat().st_size > JSON_CAP:
+            raise EncoderError(f"{path}: over {JSON_CAP:,} bytes, which is too large for this file.")
+        value = json.loads(path.read_bytes())
+    except OSError as error:
+        raise EncoderError(f"{path} can't be read: {error.strerror}.") from error
+    except RecursionError:
+        raise EncoderError(f"{path}: JSON nested too deep.") from None
+    except ValueError as error:
+        raise EncoderError(f"{path}: not valid JSON: {error}.") from error
+    if not isinstance(value, dict):
+        raise EncoderError(f"{path}: should hold a JSON object, holds a {type(value).__name__}.")
+    return value

@@ -1,0 +1,188 @@
+"""An encoder's weights, laid out once for ONNX Runtime in the cache folder, and the small graphs beside them.
+
+Between graph.py and session.py. One folder per encoder holds `weights.bin`, which ONNX Runtime maps into
+memory, `index.json`, which says where each tensor lies in it, and a graph of some kilobytes for each set of
+reads. All is written elsewhere and moved into place whole, so another process sees all of it or nothing.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import BinaryIO
+
+from firstbert import graph
+from firstbert.catalog import EncoderFiles
+from firstbert.errors import EncoderError
+from firstbert.families import Architecture, Checkpoint, FloatArray, read_config
+from firstbert.graph import Read, Stored
+from firstbert.progress import progress
+from firstbert.sources import cache_folder, sha256_of
+
+_PAGE = 4096  # tensors begin on pages, so that each can be mapped by itself
+_WEIGHTS, _INDEX = "weights.bin", "index.json"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An encoder ready to be run.
+
+    Attributes:
+        folder: holds the weights and the graphs.
+        architecture: its shape.
+        weights_sha256: of model.safetensors, or of the list of its shards' hashes.
+        fingerprint: of everything that decides its vectors but tokens, layer, pooling and precision.
+    """
+
+    folder: Path
+    architecture: Architecture
+    weights_sha256: str
+    fingerprint: str
+
+    def graph(self, reads: Sequence[Read]) -> Path:
+        """Return the path of the graph that gives `reads`, in order; made on first use."""
+        names = ",".join(read.name for read in reads)
+        path = self.folder / f"{hashlib.sha256(names.encode()).hexdigest()[:16]}.onnx"
+        if path.exists():
+            return path
+        model = graph.build(self.architecture, reads, _read_index(self.folder), _WEIGHTS)
+        try:
+            _write_whole(path, model.SerializeToString())
+        except OSError:  # a cache laid out by someone else, that we may only read
+            path = _own_copy(self.folder) / path.name
+            _write_whole(path, model.SerializeToString())
+        return path
+
+
+def prepare(files: EncoderFiles) -> Prepared:
+    """Lay out an encoder's weights, unless that has been done, and return where they are.
+
+    Raises:
+        EncoderError: its files are no supported encoder's.
+    """
+    arch = read_config(files.config)
+    sha256 = _weights_sha256(files.weights)
+    facts = json.dumps([graph.FORMAT, sha256, asdict(arch)], sort_keys=True)
+    fingerprint = hashlib.sha256(facts.encode()).hexdigest()
+    folder = cache_folder() / "prepared" / fingerprint[:32]
+    if not _complete(folder):
+        folder = _lay_out(Checkpoint(files.weights, arch), folder, files.name)
+    return Prepared(folder, arch, sha256, fingerprint)
+
+
+def _weights_sha256(paths: tuple[Path, ...]) -> str:
+    hashes = [sha256_of(path) for path in paths]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+
+
+def _complete(folder: Path) -> bool:
+    """Whether the folder is there with all bytes of its weights."""
+    try:
+        end = max(place.offset + place.length for place in _read_index(folder).values())
+        return (folder / _WEIGHTS).stat().st_size >= end
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return False
+
+
+def _read_index(folder: Path) -> dict[str, Stored]:
+    index = json.loads((folder / _INDEX).read_text())
+    return {
+        name: Stored(tuple(place["shape"]), place["offset"], place["length"]) for name, place in index.items()
+    }
+
+
+def _lay_out(checkpoint: Checkpoint, folder: Path, name: str) -> Path:
+    """Write weights and index, then move them to `folder`; where that can't be, into a temporary one."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(dir=folder.parent, prefix="making-"))
+    except OSError:
+        return _write_folder(checkpoint, _own_folder(), name)
+    try:
+        _write_folder(checkpoint, work, name)
+        return _move(work, folder)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _own_folder() -> Path:
+    """A folder for this process alone, gone with it."""
+    folder = Path(tempfile.mkdtemp(prefix="firstbert-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+@cache
+def _own_copy(folder: Path) -> Path:
+    """A copy of a prepared folder for this process: a graph and its weights must lie in one folder."""
+    copy = _own_folder()
+    try:
+        for name in (_WEIGHTS, _INDEX):
+            shutil.copyfile(folder / name, copy / name)
+    except OSError as error:
+        raise EncoderError(
+            f"Neither {folder} nor {copy} can be written ({error.strerror}). "
+            "Set FIRSTBERT_CACHE to a folder that can."
+        ) from error
+    return copy
+
+
+def _write_folder(checkpoint: Checkpoint, folder: Path, name: str) -> Path:
+    index = {}
+    total = checkpoint.architecture.layers
+    try:
+        with (
+            (folder / _WEIGHTS).open("wb") as file,
+            progress(f"Preparing {name}", total, "layers") as advance,
+        ):
+            for key, array in graph.weights(checkpoint):
+                index[key] = asdict(_append(file, array))
+                advance(key.endswith(".qkv.weight"))
+            file.flush()
+            os.fsync(file.fileno())
+        _write_whole(folder / _INDEX, json.dumps(index).encode())
+    except OSError as error:
+        raise EncoderError(
+            f"{folder}: the prepared weights can't be written ({error.strerror}). "
+            "Free space there, or set FIRSTBERT_CACHE to another folder."
+        ) from error
+    return folder
+
+
+def _append(file: BinaryIO, array: FloatArray) -> Stored:
+    data = array.tobytes()  # (d_in, d_out) in C order, also where `array` is a transposed view
+    offset = file.tell()
+    file.write(data)
+    file.write(b"\0" * (-len(data) % _PAGE))
+    return Stored(array.shape, offset, len(data))
+
+
+def _move(work: Path, folder: Path) -> Path:
+    if folder.exists() and not _complete(folder):  # cut short from outside: nobody can use it
+        shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):  # another process was first: its folder holds the same bytes
+        work.rename(folder)
+    if not _complete(folder):
+        raise EncoderError(f"{folder}: the prepared weights could not be put in place; remove that folder.")
+    return folder
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    handle, name = tempfile.mkstemp(dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())  # or a loss of power could leave an empty file under the final name
+        Path(name).replace(path)
+    finally:
+        Path(name).unlink(missing_ok=True)

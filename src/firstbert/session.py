@@ -1,0 +1,62 @@
+"""A batch → vectors, by ONNX Runtime.
+
+After graph.py and prepared.py on the way of a sentence.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+import numpy as np
+
+from firstbert.batches import Batch
+from firstbert.errors import EncoderError
+from firstbert.families import FloatArray
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use: affinity and the container's CPU quota, at least 1."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, _quota(cores)))
+
+
+def _quota(cores: int) -> int:
+    """Whole cores that the container's quota allows (cgroup v2, then v1); `cores` without one."""
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return cores if quota == "max" else int(quota) // int(period)
+    with contextlib.suppress(OSError, ValueError):
+        v1 = Path("/sys/fs/cgroup/cpu")
+        quota_us = int((v1 / "cpu.cfs_quota_us").read_text())
+        return cores if quota_us <= 0 else quota_us // int((v1 / "cpu.cfs_period_us").read_text())
+    return cores
+
+
+class Session:
+    """A graph opened in ONNX Runtime; several threads may call it at once.
+
+    Args:
+        graph: path of the .onnx file; its weights lie beside it and are mapped, not read.
+        threads: how many threads one call may use.
+    """
+
+    def __init__(self, graph: Path, threads: int = 1) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        # The graph is made of fused operators already, and shapes change from batch to batch.
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.enable_mem_pattern = False
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # the library's errors share no base class of their own
+            raise EncoderError(f"{graph}: ONNX Runtime can't open it ({error}).") from error
+
+    def __call__(self, batch: Batch) -> list[FloatArray]:
+        """Return one array per read of the graph: (B, D), or (B, T, D) for "tokens"."""
+        outputs = self._session.run(None, {"ids": batch.ids, "lengths": batch.lengths})
+        return [np.asarray(output) for output in outputs]

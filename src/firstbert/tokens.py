@@ -1,0 +1,114 @@
+"""Texts → token ids, and for each text whether it was cut.
+
+After data.py on the way of a sentence. The tokenizer is the encoder's own tokenizer.json; padding and truncation
+written in that file are replaced by ours.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizers import Encoding
+from tokenizers import Tokenizer as RustTokenizer
+
+from firstbert.errors import DataError, EncoderError, UsageError
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Token ids of N texts.
+
+    Attributes:
+        ids: one list per text, special tokens included, at most `max_length` long.
+        truncated: whether the text was longer than that and lost its end.
+    """
+
+    ids: list[list[int]]
+    truncated: list[bool]
+
+
+class Tokenizer:
+    """An encoder's tokenizer.
+
+    Args:
+        path: its tokenizer.json, or the vocab.txt of a BERT-like encoder.
+        max_length: the most tokens a text may have, special ones included; what is longer is cut at its end.
+        vocabulary: how many rows the encoder's word table has; no id may lie beyond it.
+
+    Raises:
+        EncoderError: the file is no tokenizer, or gives ids that the encoder doesn't know.
+        UsageError: `max_length` leaves no room for the special tokens.
+    """
+
+    def __init__(self, path: Path, max_length: int, vocabulary: int) -> None:
+        self._rust = _open(path)
+        self._check_ids(path, vocabulary)
+        self._rust.no_padding()
+        special = self._rust.num_special_tokens_to_add(False)
+        if max_length < special:
+            raise UsageError(f"max_length={max_length} leaves no room for the {special} special tokens.")
+        self._rust.enable_truncation(max_length)
+
+    def _check_ids(self, path: Path, vocabulary: int) -> None:
+        highest = max(self._rust.get_vocab(with_added_tokens=True).values(), default=-1)
+        if not 0 <= highest < vocabulary:
+            raise EncoderError(
+                f"{path}: its ids go up to {highest}, but the encoder's word table has {vocabulary} rows. "
+                "The tokenizer belongs to another encoder."
+            )
+
+    def __call__(self, texts: Sequence[str]) -> Tokens:
+        """Return the ids of each text.
+
+        Raises:
+            DataError: an item is no text, or holds half of a surrogate pair.
+        """
+        encodings = self._encode(texts)
+        return Tokens([e.ids for e in encodings], [bool(e.overflowing) for e in encodings])
+
+    def words(self, text: str) -> list[str]:
+        """Return the tokens of one text as strings, special ones included."""
+        return list(self._encode([text])[0].tokens)
+
+    def _encode(self, texts: Sequence[str]) -> list[Encoding]:
+        try:
+            return self._rust.encode_batch_fast(texts)
+        except (TypeError, UnicodeEncodeError):
+            _refuse(texts)
+            raise
+
+
+def _refuse(texts: Sequence[str]) -> None:
+    """Name the item that made the tokenizer refuse the batch."""
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise DataError(f"Text {i} (counted from 0) must be a str. Got {type(text).__name__} instead.")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"Text {i} (counted from 0) holds half of a surrogate pair at character {error.start}; "
+                "it is no valid Unicode text."
+            ) from error
+
+
+def _open(path: Path) -> RustTokenizer:
+    try:
+        if path.name == "vocab.txt":
+            return _from_vocabulary(path)
+        return RustTokenizer.from_file(str(path))
+    except Exception as error:  # the library raises bare Exception
+        raise EncoderError(f"{path}: not a readable tokenizer ({error}).") from error
+
+
+def _from_vocabulary(path: Path) -> RustTokenizer:
+    """A WordPiece tokenizer from the file that BERT came with before tokenizer.json."""
+    from tokenizers.implementations import BertWordPieceTokenizer
+
+    config = path.with_name("tokenizer_config.json")
+    options = json.loads(config.read_bytes()) if config.exists() else {}
+    wordpiece = BertWordPieceTokenizer(str(path), lowercase=bool(options.get("do_lower_case", True)))
+    return RustTokenizer.from_str(wordpiece.to_str())
