@@ -205,7 +205,11 @@ def _card(facts: dict[str, Any]) -> str:
             f"- Accuracy on {test['n']} test rows: {100 * test['accuracy']:.1f} % "
             f"(always the most frequent label: {100 * test['baseline_accuracy']:.1f} %)."
         )
-    lines += ["", "It knows what its training rows showed it. Texts of another kind can get confident wrong answers.", ""]
+    lines += [
+        "",
+        "It knows what its training rows showed it. Texts of another kind can get confident wrong answers.",
+        "",
+    ]
     lines += ["```python", "from firstbert import load", "", 'load("this folder").predict(["…"])', "```", ""]
     return "\n".join(lines)
 
@@ -235,7 +239,9 @@ def _read_facts(path: Path) -> dict[str, Any]:
         facts = json.loads(_bytes(path).decode("utf-8"), parse_constant=refuse)
     except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{path}: not valid JSON ({error}).") from error
-    version = facts.get("format") if isinstance(facts, dict) else None
+    if not isinstance(facts, dict):
+        raise ArtifactError(f"{path}: holds a {type(facts).__name__}, expected a JSON object.")
+    version = facts.get("format")
     if isinstance(version, bool) or not isinstance(version, int):
         raise ArtifactError(f"{path}: holds no 'format' number, so it isn't a firstbert model.")
     if version not in _READERS:
@@ -378,4 +384,3 @@ def check_golden(artifact: Artifact) -> GoldenCheck:
     found = artifact.predictor.predict(texts).probabilities
     expected = np.stack([row for _, row in artifact.golden])
     return GoldenCheck(tuple(np.abs(found - expected).max(axis=1).tolist()))
-

@@ -46,9 +46,7 @@ def batches(ids: Sequence[Sequence[int]], max_tokens: int) -> Iterator[Batch]:
         yield _pad(ids, rows, lengths[rows])
 
 
-def _split(
-    order: npt.NDArray[np.intp], lengths: IntArray, max_tokens: int
-) -> Iterator[npt.NDArray[np.intp]]:
+def _split(order: npt.NDArray[np.intp], lengths: IntArray, max_tokens: int) -> Iterator[npt.NDArray[np.intp]]:
     """Cut the sorted rows where the next one would exceed the budget."""
     start = 0
     while start < len(order):

@@ -193,11 +193,10 @@ def load(folder: str | Path) -> SentenceClassifier:
         layer=options.layer,
         max_length=options.max_length,
         precision=options.precision,
-        C=loaded.training.get("C", "auto"),
         random_state=loaded.training.get("seed", 0),
     )
     classifier.facts_ = loaded.training
-    classifier.C_ = loaded.training.get("C")
+    classifier.C_ = loaded.training["C"]
     classifier.cv_accuracy_ = loaded.training.get("cv_accuracy")
     return classifier._take(loaded.predictor)
 

@@ -152,9 +152,7 @@ class _Config:
         if value is None:
             value = default
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise EncoderError(
-                f"{self.path}: {name!r} must be an int in [{low}, {high}]. Got {value!r} instead."
-            )
+            raise EncoderError(f"{self.path}: {name!r} must be an int in [{low}, {high}]. Got {value!r} instead.")
         return value
 
     def eps(self) -> float:
@@ -176,9 +174,7 @@ class _Config:
         """Options that change the arithmetic and that the graph does not know."""
         if self.values.get("position_embedding_type", "absolute") != "absolute":
             kind = self.values["position_embedding_type"]
-            raise EncoderError(
-                f"{self.path}: position_embedding_type {kind!r} is not supported, only 'absolute'."
-            )
+            raise EncoderError(f"{self.path}: position_embedding_type {kind!r} is not supported, only 'absolute'.")
         if self.values.get("is_decoder"):
             raise EncoderError(f"{self.path}: this is a decoder (is_decoder is true); an encoder is needed.")
         if self.values.get("relative_attention_num_buckets", _BUCKETS) != _BUCKETS:
@@ -241,11 +237,7 @@ class Checkpoint:
         raise EncoderError(f"{self._where()}: no tensor '{word}', also not behind '{self.family.prefix}'.")
 
     def _where(self) -> str:
-        return (
-            str(self.paths[0])
-            if len(self.paths) == 1
-            else f"{self.paths[0].parent} ({len(self.paths)} shards)"
-        )
+        return str(self.paths[0]) if len(self.paths) == 1 else f"{self.paths[0].parent} ({len(self.paths)} shards)"
 
     def tensor(self, name: str, shape: tuple[int, ...]) -> FloatArray:
         """Return a tensor as float32, under the family's own name without its prefix.
@@ -257,9 +249,7 @@ class Checkpoint:
         piece = self._files[key].get_slice(key)
         found, dtype = tuple(piece.get_shape()), piece.get_dtype()
         if found != shape:
-            raise EncoderError(
-                f"{self._where()}: tensor '{key}' has shape {found}, config.json asks for {shape}."
-            )
+            raise EncoderError(f"{self._where()}: tensor '{key}' has shape {found}, config.json asks for {shape}.")
         if dtype not in _DTYPES:
             known = ", ".join(_DTYPES)
             raise EncoderError(f"{self._where()}: tensor '{key}' is of type {dtype}, not one of {known}.")

@@ -107,9 +107,7 @@ def _distance_bias(table: FloatArray, positions: int) -> FloatArray:
     offsets = np.arange(positions)[None, :] - np.arange(positions)[:, None]  # key minus query
     distance = np.abs(offsets)
     # float32 as the reference computes it, so that no distance falls into the next bucket
-    log = np.log(np.maximum(distance, 1).astype(np.float32) / np.float32(exact)) / np.float32(
-        np.log(128 / exact)
-    )
+    log = np.log(np.maximum(distance, 1).astype(np.float32) / np.float32(exact)) / np.float32(np.log(128 / exact))
     far = exact + (log * (half - exact)).astype(np.int64)
     bucket = np.where(distance < exact, distance, np.minimum(far, half - 1)) + half * (offsets > 0)
     return np.ascontiguousarray(table[bucket].transpose(2, 0, 1)[None])
@@ -127,9 +125,7 @@ class Stored:
     length: int
 
 
-def build(
-    arch: Architecture, reads: Sequence[Read], stored: Mapping[str, Stored], file: str
-) -> onnx.ModelProto:
+def build(arch: Architecture, reads: Sequence[Read], stored: Mapping[str, Stored], file: str) -> onnx.ModelProto:
     """Return the graph that ends at the highest layer read.
 
     Args:
@@ -269,9 +265,7 @@ class _Builder:
     def _add_and_norm(self, product: str, skip: str, name: str) -> str:
         norm = [self.weight(f"{name}_norm.weight"), self.weight(f"{name}_norm.bias")]
         inputs = [product, skip, *norm, self.weight(f"{name}.bias")]
-        return self.node(
-            "SkipLayerNormalization", inputs, f"{name}.normed", domain=_FUSED, epsilon=self.arch.eps
-        )
+        return self.node("SkipLayerNormalization", inputs, f"{name}.normed", domain=_FUSED, epsilon=self.arch.eps)
 
     def _activation(self, product: str, name: str) -> str:
         inputs = [product, self.weight(f"{name}.bias")]

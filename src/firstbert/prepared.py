@@ -95,9 +95,7 @@ def _complete(folder: Path) -> bool:
 
 def _read_index(folder: Path) -> dict[str, Stored]:
     index = json.loads((folder / _INDEX).read_text())
-    return {
-        name: Stored(tuple(place["shape"]), place["offset"], place["length"]) for name, place in index.items()
-    }
+    return {name: Stored(tuple(place["shape"]), place["offset"], place["length"]) for name, place in index.items()}
 
 
 def _lay_out(checkpoint: Checkpoint, folder: Path, name: str) -> Path:
@@ -130,8 +128,7 @@ def _own_copy(folder: Path) -> Path:
             shutil.copyfile(folder / name, copy / name)
     except OSError as error:
         raise EncoderError(
-            f"Neither {folder} nor {copy} can be written ({error.strerror}). "
-            "Set FIRSTBERT_CACHE to a folder that can."
+            f"Neither {folder} nor {copy} can be written ({error.strerror}). Set FIRSTBERT_CACHE to a folder that can."
         ) from error
     return copy
 

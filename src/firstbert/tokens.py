@@ -48,6 +48,8 @@ class Tokenizer:
         self._check_ids(path, vocabulary)
         self._rust.no_padding()
         special = self._rust.num_special_tokens_to_add(False)
+        if not special:
+            raise EncoderError(f"{path}: adds no special tokens such as [CLS]; supported encoders all read them.")
         if max_length < special:
             raise UsageError(f"max_length={max_length} leaves no room for the {special} special tokens.")
         self._rust.enable_truncation(max_length)
@@ -106,7 +108,7 @@ def _open(path: Path) -> RustTokenizer:
 
 def _from_vocabulary(path: Path) -> RustTokenizer:
     """A WordPiece tokenizer from the file that BERT came with before tokenizer.json."""
-    from tokenizers.implementations import BertWordPieceTokenizer
+    from tokenizers.implementations.bert_wordpiece import BertWordPieceTokenizer
 
     config = path.with_name("tokenizer_config.json")
     options = json.loads(config.read_bytes()) if config.exists() else {}

@@ -1,0 +1,39 @@
+# Every target makes what it needs: Python 3.11 or newer with venv, and make, are all that must be there.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+EXTRAS ?= test
+
+.PHONY: tutorial test test-slow lint bench docs golden clean
+
+tutorial: $(BIN)/firstbert
+	$(BIN)/firstbert tutorial
+
+test: $(VENV)/.installed-$(EXTRAS)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/.installed-$(EXTRAS)
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# The command line's page is made from the program itself; a test compares the two.
+docs: $(BIN)/firstbert
+	$(BIN)/python docs/make_cli.py
+
+clean:
+	rm -rf $(VENV) dist
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(BIN)/firstbert: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install -q -e .
+	@touch $@
+
+$(VENV)/.installed-%: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install -q -e '.[$*]'
+	@touch $@

@@ -1,0 +1,439 @@
+"""The command line: each command parses, calls a library function and prints what it returns.
+
+Last on the way of a sentence. Results go to stdout, notes and progress to stderr. Exit codes: 0 fine, 1 a fault of
+this program, 2 wrong usage or bad input. Libraries are imported inside the commands, so that help is instant.
+"""
+
+from __future__ import annotations
+
+import json as json_format
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+from firstbert import __version__
+from firstbert.errors import FirstbertError, UsageError
+
+_Output = Parameter(name=("--output", "-o"))
+_Flag = Parameter(negative="")
+_Many = Parameter(negative="")
+BadRow = Literal["fail", "skip"]
+Duplicate = Literal["keep", "skip", "fail"]
+Layer = int | Literal["last"]
+
+app = App(
+    name="firstbert",
+    version=__version__,
+    help_format="plaintext",
+    help="Sentence classification with a pretrained encoder that anyone can run.",
+    help_epilogue="""Start here:
+
+  firstbert tutorial                                  see how it works, on real sentences
+  firstbert train reviews.tsv -o model                train and measure a classifier
+  firstbert predict model --text "What a joy."        use it
+""",
+)
+cache_app = App(name="cache", help="What the cache folder holds, and emptying it.", help_format="plaintext")
+app.command(cache_app)
+
+
+@app.command(
+    help_epilogue="""Examples:
+
+  firstbert tutorial
+  firstbert tutorial --encoder mpnet --seeds 5
+  firstbert tutorial --data reviews.tsv --rows 500
+"""
+)
+def tutorial(
+    *,
+    data: str = "sst2",
+    encoder: str = "minilm",
+    rows: int = 2000,
+    seeds: int = 20,
+    json: Annotated[bool, _Flag] = False,
+) -> None:
+    """Walk from sentences to a classifier, step by step, with the real values of each step.
+
+    Args:
+        data: sst2, rt, or a file of labelled sentences. Where sst2 can't be reached, rt is taken.
+        encoder: a name from `firstbert models`, a hub id or a folder.
+        rows: how many sentences.
+        seeds: how many random splits the accuracy is averaged over.
+        json: print one JSON object with the results; the walk goes to stderr.
+    """
+    from rich.console import Console
+
+    from firstbert.tutorial import TutorialOptions, run
+
+    result = run(TutorialOptions(data, encoder, rows, seeds), Console(stderr=json))
+    if json:
+        _print_json(result.as_dict())
+
+
+@app.command(
+    help_epilogue="""Examples:
+
+  firstbert train reviews.tsv -o model
+  firstbert train train.csv --test test.csv -o model --encoder mpnet
+  firstbert train tickets.jsonl -o model --text body --label topic --class-weight balanced
+"""
+)
+def train(  # noqa: PLR0913 - one parameter per option
+    data: str,
+    /,
+    *,
+    output: Annotated[Path, _Output],
+    text: str | None = None,
+    label: str | None = None,
+    encoder: str = "minilm",
+    pooling: Literal["auto", "cls", "mean"] = "auto",
+    layer: Layer = "last",
+    max_length: int = 256,
+    precision: Literal["fp32"] = "fp32",
+    test: str | None = None,
+    test_size: float = 0.25,
+    class_weight: Literal["balanced"] | None = None,
+    seed: int = 0,
+    on_bad_row: BadRow = "fail",
+    on_duplicate: Duplicate = "keep",
+    portable: Annotated[bool, _Flag] = False,
+    threads: int | None = None,
+    json: Annotated[bool, _Flag] = False,
+) -> None:
+    """Train a classifier on labelled sentences, measure it on rows it didn't see, and save it.
+
+    Args:
+        data: TSV, CSV, JSONL or Parquet file, or - for stdin.
+        output: the model folder to write.
+        text: the text column, by name or by position from 1; guessed where there is no doubt.
+        label: the label column, likewise.
+        encoder: a name from `firstbert models`, a hub id or a folder.
+        pooling: how the token vectors become one; auto: as the encoder was trained.
+        layer: the layer to read: last, or a number from 1; layers above it never run.
+        max_length: the most tokens of a text; the ends of longer ones are cut, and that is told.
+        precision: of the encoder's arithmetic.
+        test: a file to measure on, instead of a part of DATA.
+        test_size: the part of DATA that is held out for measuring; 0 trains on all rows and measures nothing.
+        class_weight: balanced: every label counts as much as any other, however rare.
+        seed: of the hold-out and of the cross-validation.
+        on_bad_row: what to do about rows that can't be used.
+        on_duplicate: what to do about texts that occur more than once, or in both DATA and --test.
+        portable: put the encoder into the model folder too.
+        threads: batches encoded side by side; one per core unless given.
+        json: print one JSON object instead of the report.
+    """
+    from firstbert.report import as_text
+    from firstbert.train import TrainOptions
+    from firstbert.train import train as run
+
+    classifier = {
+        "encoder": encoder,
+        "pooling": pooling,
+        "layer": layer,
+        "max_length": max_length,
+        "precision": precision,
+        "class_weight": class_weight,
+        "threads": threads,
+    }
+    reading = _reading(text, label, on_bad_row, on_duplicate)
+    result = run(TrainOptions(data, output, test, test_size, seed, portable, reading, classifier), _note)
+    if json:
+        _print_json(result.as_dict())
+        return
+    if result.test is not None:
+        print(as_text(result.test), end="\n\n")
+    print(f'Saved to {result.model} after {result.seconds:.1f} s. Try: firstbert predict {result.model} --text "…"')
+
+
+@app.command(
+    help_epilogue="""Examples:
+
+  firstbert evaluate model test.tsv
+  firstbert evaluate model test.csv --text review --label stars --json
+"""
+)
+def evaluate(
+    model: Path,
+    data: str,
+    /,
+    *,
+    text: str | None = None,
+    label: str | None = None,
+    on_bad_row: BadRow = "fail",
+    on_duplicate: Duplicate = "keep",
+    threads: int | None = None,
+    json: Annotated[bool, _Flag] = False,
+) -> None:
+    """Measure a model on labelled sentences.
+
+    Args:
+        model: a model folder.
+        data: TSV, CSV, JSONL or Parquet file, or - for stdin.
+        text: the text column, by name or by position from 1; guessed where there is no doubt.
+        label: the label column, likewise.
+        on_bad_row: what to do about rows that can't be used.
+        on_duplicate: what to do about texts that occur more than once.
+        threads: batches encoded side by side; one per core unless given.
+        json: print one JSON object instead of the report.
+    """
+    from firstbert.artifact import load
+    from firstbert.data import read
+    from firstbert.evaluate import evaluate as measure
+    from firstbert.report import as_text
+
+    predictor = load(model).predictor.with_threads(threads)
+    examples = read(data, _reading(text, label, on_bad_row, on_duplicate), training=False)
+    _note_findings(examples)
+    result = measure(examples, predictor.predict(examples.texts))
+    if json:
+        _print_json(result.as_dict())
+    else:
+        print(as_text(result))
+
+
+@app.command(
+    help_epilogue="""Examples:
+
+  firstbert predict model --text "What a joy." --text "Never again."
+  firstbert predict model new.csv -o labelled.csv
+  cat sentences.txt | firstbert predict model - > labelled.tsv
+"""
+)
+def predict(
+    model: Path,
+    input: str | None = None,  # noqa: A002 - its name in the help
+    /,
+    *,
+    text: Annotated[list[str] | None, _Many] = None,
+    output: Annotated[Path | None, _Output] = None,
+    column: str | None = None,
+    on_bad_row: BadRow = "fail",
+    threads: int | None = None,
+    json: Annotated[bool, _Flag] = False,
+) -> None:
+    """Label sentences.
+
+    Args:
+        model: a model folder.
+        input: a file of sentences (TSV, CSV, JSONL, Parquet, or one a line), or - for stdin.
+        text: a sentence; may be given several times, instead of INPUT.
+        output: a .tsv, .csv or .jsonl file to write; stdout, as TSV, unless given.
+        column: the text column, by name or by position from 1; guessed where there is no doubt.
+        on_bad_row: what to do about rows that can't be used.
+        threads: batches encoded side by side; one per core unless given.
+        json: print one JSON array.
+    """
+    from firstbert import answers
+    from firstbert.artifact import load
+    from firstbert.data import from_lists, read
+
+    if (input is None) == (not text):
+        raise UsageError("Give either INPUT or --text, one of the two.")
+    write = answers.format_of(output) if output else answers.as_tsv
+    predictor = load(model).predictor.with_threads(threads)
+    if text:
+        examples = from_lists(text, source="--text")
+    else:
+        examples = read(input, _reading(column, None, on_bad_row, "keep"), labelled=False)
+        _note_findings(examples, "duplicate")
+    predictions = predictor.predict(examples.texts)
+    _note_truncated(int(predictions.truncated.sum()), predictor.encoder.max_length)
+    rows = answers.rows(examples, predictions)
+    if output:
+        answers.write(output, write(rows))
+        _note(f"{len(rows)} rows written to {output}.")
+    elif json:
+        _print_json(predictions.records())
+    else:
+        sys.stdout.write(write(rows))
+
+
+@app.command(
+    help_epilogue="""Example:
+
+  firstbert models
+"""
+)
+def models(*, json: Annotated[bool, _Flag] = False) -> None:
+    """List the encoders that are known by name; any hub id or folder of a supported family works too.
+
+    Args:
+        json: print one JSON array.
+    """
+    from firstbert.catalog import encoders
+    from firstbert.families import FAMILIES
+
+    rows = [
+        {
+            "name": entry.name,
+            "hub_id": entry.hub_id,
+            "size_mb": entry.size_mb,
+            "layers": entry.layers,
+            "width": entry.width,
+            "pooling": entry.pooling,
+            "languages": list(entry.languages),
+            "licence": entry.licence,
+        }
+        for entry in encoders()
+    ]
+    if json:
+        _print_json(rows)
+        return
+    print(f"{'name':<11} {'MB':>4} {'layers':>6} {'width':>5}  pooling  licence     hub id")
+    for row in rows:
+        print(
+            f"{row['name']:<11} {row['size_mb']:>4} {row['layers']:>6} {row['width']:>5}  {row['pooling']:<7}  "
+            f"{row['licence']:<10}  {row['hub_id']}"
+        )
+    print(f"\nAlso any hub id (org/name) or folder whose config.json says: {', '.join(FAMILIES)}.")
+
+
+@app.command(
+    help_epilogue="""Examples:
+
+  firstbert doctor
+  firstbert doctor model
+"""
+)
+def doctor(model: Path | None = None, /, *, json: Annotated[bool, _Flag] = False) -> None:
+    """Say what this machine has, and whether a model answers here as it did where it was saved.
+
+    Args:
+        model: a model folder; its golden texts are computed here and compared.
+        json: print one JSON object.
+    """
+    from dataclasses import asdict
+
+    from firstbert.doctor import check_model, machine
+    from firstbert.errors import ArtifactError
+
+    facts: dict[str, Any] = {"machine": asdict(machine())}
+    check = check_model(model) if model else None
+    if check:
+        facts["model"] = asdict(check) | {"passed": check.passed}
+    if json:
+        _print_json(facts)
+    else:
+        _print_machine(facts["machine"])
+    if check and not check.passed:
+        raise ArtifactError(
+            f"{model}: this machine's probabilities differ by up to {max(check.differences):.2g} from those saved with "
+            f"the model (allowed: {check.tolerance:.0e}). Reinstall firstbert, or train the model anew here."
+        )
+    if check and not json:
+        print(f"\n{model}: all {len(check.differences)} golden texts give the saved probabilities "
+              f"(largest difference {max(check.differences):.1e}).")  # fmt: skip
+
+
+@cache_app.command(
+    help_epilogue="""Example:
+
+  firstbert cache info
+"""
+)
+def info(*, json: Annotated[bool, _Flag] = False) -> None:
+    """Say where the cache is and how much it holds.
+
+    Args:
+        json: print one JSON object.
+    """
+    from firstbert.doctor import cache_info
+
+    _print_cache(cache_info(), json)
+
+
+@cache_app.command(
+    help_epilogue="""Example:
+
+  firstbert cache clear
+"""
+)
+def clear(*, json: Annotated[bool, _Flag] = False) -> None:
+    """Delete all that the cache holds, downloaded encoders included; it fills again as needed.
+
+    Args:
+        json: print one JSON object with what was there.
+    """
+    from firstbert.doctor import clear_cache
+
+    _print_cache(clear_cache(), json)
+    _note("Cleared.")
+
+
+# ---------------------------------------------------------------- what the commands share
+
+
+def _reading(text: str | None, label: str | None, on_bad_row: BadRow, on_duplicate: Duplicate) -> Any:
+    from firstbert.data import DataOptions
+
+    return DataOptions(text, label, on_bad_row, on_duplicate)
+
+
+def _note(message: str) -> None:
+    print(message, file=sys.stderr)
+
+
+def _note_findings(examples: Any, *but: str) -> None:
+    for finding in examples.findings:
+        if finding.kind not in but:
+            _note(finding.message)
+
+
+def _note_truncated(n: int, max_length: int) -> None:
+    if n:
+        _note(f"{n} texts were longer than {max_length} tokens and lost their ends.")
+
+
+def _print_json(value: Any) -> None:
+    print(json_format.dumps(value, ensure_ascii=False, indent=2))
+
+
+def _print_machine(facts: dict[str, Any]) -> None:
+    libraries = ", ".join(f"{name} {number}" for name, number in facts["libraries"].items())
+    writable = "" if facts["cache_writable"] else " (can't be written)"
+    offline = ", offline" if facts["offline"] else ""
+    print(f"Python {facts['python']} on {facts['system']}, {facts['cores']} usable cores{offline}")
+    print(f"{libraries}\ncache: {facts['cache']}{writable}")
+
+
+def _print_cache(facts: dict[str, Any], json: bool) -> None:
+    if json:
+        _print_json(facts)
+        return
+    print(facts["folder"])
+    for name, part in facts["parts"].items():
+        print(f"{name:<10} {part['files']:>6} files {part['bytes'] / 1e6:>9.1f} MB")
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit code."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *args, **kwargs: _note(str(message))
+        sys.exit(_run())
+
+
+def _run() -> int:
+    try:
+        app(exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
+    except (CycloptsError, FirstbertError) as error:
+        _note(f"firstbert: {error}")
+        return error.exit_code if isinstance(error, FirstbertError) else UsageError.exit_code
+    except KeyboardInterrupt:
+        _note("firstbert: stopped.")
+        return 130
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if os.environ.get("FIRSTBERT_DEBUG"):
+            raise
+        _note(f"firstbert: a fault of this program: {type(error).__name__}: {error}\n"
+              "Set FIRSTBERT_DEBUG=1 to see where, and please report it.")  # fmt: skip
+        return 1
+    return 0

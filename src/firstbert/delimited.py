@@ -1,0 +1,178 @@
+"""Lines with tabs, commas or semicolons → a Table, by the separator and quotes that the file itself shows.
+
+After table.py on the way of a sentence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from firstbert.table import TEXT_NAMES, BadRow, Table, excerpt, undecoded
+
+_Record = tuple[int, int, list[str] | None]  # its first and last line, its fields; None: a quote isn't closed
+_WRAPPED = re.compile(r'"[^"]*+(?:""[^"]*+)*+"')
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """A file read with one separator and one way of quoting."""
+
+    rows: list[list[str]]
+    lines: list[int]
+    bad: list[BadRow]
+    width: int
+    misfits: int  # rows with a wrong number of columns or a stray quote
+
+
+def read_delimited(name: str, lines: list[str], ending: str, *, labelled: bool) -> Table:
+    """Read lines as rows of columns; what fits none is set aside.
+
+    Args:
+        name: what messages call the file.
+        lines: its lines with their ends, one at least; bytes that aren't UTF-8 as surrogates.
+        ending: the file name's ending, such as ``".csv"``.
+        labelled: whether labels are needed; without them a file may be one text a line.
+    """
+    reading = _best(lines, ending, labelled)
+
+    def column(i: int) -> list[Any]:
+        return [row[i] for row in reading.rows]
+
+    return Table(name, "line", reading.lines, None, reading.width, column, reading.bad, as_text=True)
+
+
+def _best(lines: list[str], ending: str, labelled: bool) -> _Reading:
+    """Read with the first separator that fits every row, else with the one that fits most."""
+    readings = []
+    for separator in _separators(lines[0], ending, labelled):
+        reading = _read(lines, separator)
+        if reading.width > 1 and not reading.misfits:
+            return reading
+        readings.append(reading)
+    wide = [reading for reading in readings if reading.width > 1]
+    if wide:
+        return min(wide, key=lambda reading: reading.misfits)
+    return readings[0] if ending in (".csv", ".tsv") else _plain(lines, "\n")
+
+
+def _separators(first: str, ending: str, labelled: bool) -> list[str]:
+    """Return what may separate columns, likeliest first."""
+    header = re.split("[,;]", first.strip("\r\n").casefold().replace('"', ""))
+    if not labelled and ending != ".csv" and TEXT_NAMES.isdisjoint(header):
+        return ["\t"]  # it may be lines of prose, commas and all
+    likely = [",", "\t"] if ending == ".csv" else ["\t", ","]
+    return [*likely, ";"] if ";" in first else likely
+
+
+def _read(lines: list[str], separator: str) -> _Reading:
+    """Read with quoting where the file shows that it means it: only tabs need evidence."""
+    text = "".join(lines)
+    if '"' not in text:
+        return _plain(lines, separator)
+    quoted = _gather(list(_quoted(text, lines, separator)), lines, separator)
+    if separator != "\t":
+        return quoted
+    plain = _plain(lines, separator)
+    return quoted if not quoted.misfits and (plain.misfits or _quotes_meant(plain.rows)) else plain
+
+
+def _plain(lines: list[str], separator: str) -> _Reading:
+    records: list[_Record] = [(n, n, line.rstrip("\r\n").split(separator)) for n, line in enumerate(lines, 1)]
+    return _gather(records, lines, separator)
+
+
+def _quotes_meant(rows: list[list[str]]) -> bool:
+    """Whether all quotes wrap fields, and it shows: some are doubled inside, or every field is wrapped."""
+    quoting = [field for row in rows for field in row if '"' in field]
+    if not all(map(_WRAPPED.fullmatch, quoting)):
+        return False
+    return any('""' in field[1:-1] for field in quoting) or len(quoting) == sum(map(len, rows))
+
+
+def _quoted(text: str, lines: list[str], separator: str) -> Iterator[_Record]:
+    """Yield records by RFC 4180; a quote that isn't closed costs its own line, not the rest of the file."""
+    field = re.compile(
+        rf'(?:"([^"]*+(?:""[^"]*+)*+)"|([^"{separator}\r\n][^{separator}\r\n]*+|))({separator}|\r\n|\r|\n|\Z)'
+    )
+    at = position = 0
+    while at < len(lines):
+        first, line = at, lines[at]
+        end = position + len(line)
+        fields: list[str] | None
+        if '"' in line:
+            fields, end = _fields(field, text, position, separator) or (None, end)
+        else:
+            fields = line.rstrip("\r\n").split(separator)
+        while position < end:
+            position += len(lines[at])
+            at += 1
+        yield first + 1, at, fields
+
+
+def _fields(field: re.Pattern[str], text: str, at: int, separator: str) -> tuple[list[str], int] | None:
+    """Return the fields of the record that begins at ``at``, and where it ends."""
+    fields = []
+    while match := field.match(text, at):
+        wrapped, bare, stop = match.groups()
+        fields.append(bare if wrapped is None else wrapped.replace('""', '"'))
+        at = match.end()
+        if stop != separator:
+            return fields, at
+    return None
+
+
+def _gather(records: list[_Record], lines: list[str], separator: str) -> _Reading:
+    """Keep the records of the commonest width; set the others aside."""
+    blank = [""]
+    widths = Counter(len(fields) for _, _, fields in records if fields and fields != blank)
+    width = widths.most_common(1)[0][0] if widths else 1
+    swallowing = _swallowing(records, lines, separator, width)
+    rows: list[list[str]] = []
+    numbers: list[int] = []
+    bad: list[BadRow] = []
+    for record in records:
+        first, _, fields = record
+        fault = _fault(record, lines[first - 1].rstrip("\r\n"), width, first in swallowing)
+        if fault is not None:
+            bad.append(fault)
+        elif fields is not None:
+            rows.append(fields)
+            numbers.append(first)
+    misfits = sum(row.kind in ("columns", "quote") for row in bad)
+    return _Reading(rows, numbers, bad, width, misfits)
+
+
+def _fault(record: _Record, line: str, width: int, swallows: bool) -> BadRow | None:
+    first, last, fields = record
+    if fields is None:
+        return BadRow(first, "quote", f"a quote isn't closed: {excerpt(line)}")
+    if len(fields) != width:
+        wrong = BadRow(first, "columns", f"{len(fields)} instead of {width}: {excerpt(line)}")
+        return wrong if line else BadRow(first, "empty_text", "a blank line")
+    if swallows:
+        return BadRow(first, "quote", f"a quote swallows the rows up to line {last}: {excerpt(line)}")
+    shown = next(filter(None, map(undecoded, fields)), None)
+    return BadRow(first, "invalid_utf8", shown) if shown else None
+
+
+def _swallowing(records: list[_Record], lines: list[str], separator: str, width: int) -> set[int]:
+    """Return where records begin that span lines which look like rows: two stray quotes, not one field.
+
+    A line looks like a row if it has all columns, and in one of them a value that one-line rows have there.
+    Of a field that truly spans lines, at most the first or the last line does.
+    """
+    long = [(first, last) for first, last, _ in records if last > first]
+    if not long or width == 1:
+        return set()
+    rows = [fields for first, last, fields in records if fields and first == last and len(fields) == width]
+    known = [set(column) - {""} for column in zip(*rows, strict=True)]
+
+    def is_row(line: str) -> bool:
+        fields = line.rstrip("\r\n").split(separator)
+        return len(fields) == width and any(f in values for f, values in zip(fields, known, strict=False))
+
+    return {first for first, last in long if sum(map(is_row, lines[first - 1 : last])) > 1}

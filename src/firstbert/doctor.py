@@ -1,0 +1,92 @@
+"""What this machine has, what the cache holds, and whether a model answers here as it did where it was saved.
+
+After train.py; for `firstbert doctor` and `firstbert cache`.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from firstbert import __version__, artifact
+from firstbert.artifact import GoldenCheck
+from firstbert.session import usable_cores
+from firstbert.sources import cache_folder, offline
+
+# Only these are ever deleted: FIRSTBERT_CACHE may name a folder that holds other things too.
+_PARTS = ("files", "hashes", "locks", "partial", "prepared")
+_LIBRARIES = ("numpy", "onnx", "onnxruntime", "scikit-learn", "tokenizers", "safetensors", "huggingface-hub")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a report of a fault should say of the machine.
+
+    Attributes:
+        python, system: versions.
+        cores: how many this process may use.
+        libraries: name → version.
+        cache: the cache folder, and whether it can be written.
+        offline: whether downloads are switched off.
+    """
+
+    python: str
+    system: str
+    cores: int
+    libraries: dict[str, str]
+    cache: str
+    cache_writable: bool
+    offline: bool
+
+
+def machine() -> Machine:
+    """Look at this machine."""
+    return Machine(
+        python=platform.python_version(),
+        system=f"{platform.system()} {platform.machine()}",
+        cores=usable_cores(),
+        libraries={"firstbert": __version__} | {name: version(name) for name in _LIBRARIES},
+        cache=str(cache_folder()),
+        cache_writable=_writable(cache_folder()),
+        offline=offline(),
+    )
+
+
+def _writable(folder: Path) -> bool:
+    """Whether the folder, or the nearest one above it that exists, can be written."""
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    return existing.is_dir() and os.access(existing, os.W_OK)
+
+
+def check_model(folder: str | Path) -> GoldenCheck:
+    """Compute a model's golden texts here.
+
+    Raises:
+        FirstbertError: the model or its encoder can't be used.
+    """
+    return artifact.check_golden(artifact.load(folder))
+
+
+def cache_info() -> dict[str, Any]:
+    """Return the cache's folder and, for each part of it, its files and bytes."""
+    folder = cache_folder()
+    parts = [folder / part for part in _PARTS if (folder / part).is_dir()]
+    return {"folder": str(folder), "parts": {part.name: _size(part) for part in parts}}
+
+
+def _size(folder: Path) -> dict[str, int]:
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    return {"files": len(files), "bytes": sum(path.stat().st_size for path in files)}
+
+
+def clear_cache() -> dict[str, Any]:
+    """Delete all that the cache holds, downloaded encoders included; return what was there."""
+    before = cache_info()
+    for part in before["parts"]:
+        shutil.rmtree(cache_folder() / part, ignore_errors=True)
+    return before

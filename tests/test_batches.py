@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from firstbert.batches import batches
+
+
+def random_ids(n: int, seed: int = 0) -> list[list[int]]:
+    rng = np.random.default_rng(seed)
+    return [rng.integers(5, 1000, rng.integers(1, 60)).tolist() for _ in range(n)]
+
+
+@pytest.mark.parametrize("n", [1, 2, 17, 500])
+@pytest.mark.parametrize("budget", [1, 64, 512])
+def test_every_row_once_and_unchanged(n: int, budget: int) -> None:
+    ids = random_ids(n)
+    seen: dict[int, list[int]] = {}
+    for batch in batches(ids, budget):
+        for row, length, padded in zip(batch.rows, batch.lengths, batch.ids, strict=True):
+            assert row not in seen
+            seen[int(row)] = padded[:length].tolist()
+    assert [seen[i] for i in range(n)] == ids
+
+
+@pytest.mark.parametrize("budget", [64, 512, 2048])
+def test_budget_holds_but_for_a_single_long_row(budget: int) -> None:
+    ids = [*random_ids(200), list(range(3000))]
+    for batch in batches(ids, budget):
+        assert batch.ids.size <= budget or len(batch.rows) == 1
+        assert batch.ids.shape[1] == batch.lengths.max()
+        assert batch.ids.dtype == batch.lengths.dtype == np.int32
+
+
+def test_like_lengths_stand_together_so_that_little_is_padded() -> None:
+    sorted_waste = sum(batch.ids.size - batch.lengths.sum() for batch in batches(random_ids(500), 512))
+    assert sorted_waste < 0.05 * sum(map(len, random_ids(500)))
+
+
+def test_a_budget_is_used_up() -> None:
+    sizes = [batch.ids.size for batch in batches([[1] * 16] * 64, 512)]
+    assert sizes == [512, 512]
+
+
+def test_no_texts_no_batches() -> None:
+    assert list(batches([], 512)) == []

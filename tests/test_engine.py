@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import itertools
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import TEXTS
+
+from firstbert import SentenceEncoder
+from firstbert.engine import WINDOW, Engine, EngineOptions, open_engine
+from firstbert.errors import DataError, EncoderError, TruncationWarning, UsageError
+from firstbert.graph import Read
+from firstbert.session import usable_cores
+
+LONG = "word " * 1000
+
+
+@pytest.fixture(scope="module")
+def encoder() -> SentenceEncoder:
+    return SentenceEncoder("minilm")
+
+
+def test_vectors_of_the_fixed_shape_and_type(encoder: SentenceEncoder) -> None:
+    vectors = encoder.transform(TEXTS)
+    assert (vectors.shape, vectors.dtype) == ((12, 384), np.float32)
+
+
+def test_order_is_restored_and_the_batch_does_not_matter(encoder: SentenceEncoder) -> None:
+    mixed = [*TEXTS, "word " * 100, "A", *TEXTS[::-1]]
+    alone = np.concatenate([encoder.transform([text]) for text in mixed])
+    assert np.abs(alone - encoder.transform(mixed)).max() <= 1e-5
+    budgets = SentenceEncoder("minilm", batch_tokens=4096, threads=1).transform(mixed)
+    assert np.abs(alone - budgets).max() <= 1e-5
+
+
+def test_equal_texts_get_equal_vectors(encoder: SentenceEncoder) -> None:
+    vectors = encoder.transform([TEXTS[0], TEXTS[1], TEXTS[0]])
+    assert np.array_equal(vectors[0], vectors[2]) and not np.array_equal(vectors[0], vectors[1])
+
+
+def test_streams_give_the_same_window_by_window(encoder: SentenceEncoder) -> None:
+    n = WINDOW + 10
+    texts = (f"word {i % 7}" for i in range(n))
+    windows = list(encoder.stream(texts))
+    assert [len(window.vectors) for window in windows] == [WINDOW, 10]
+    again = np.concatenate([window.vectors[:, 0] for window in windows])
+    assert np.abs(again - encoder.transform([f"word {i % 7}" for i in range(n)])).max() <= 1e-6
+
+
+def test_a_stream_is_read_no_further_than_needed(encoder: SentenceEncoder) -> None:
+    taken = itertools.count()
+    texts = (f"text {next(taken)}" for _ in range(5 * WINDOW))
+    next(encoder.stream(texts))
+    assert next(taken) <= WINDOW + 1
+
+
+def test_cut_texts_are_flagged_and_told(encoder: SentenceEncoder) -> None:
+    assert encoder.encode(["short", LONG, "word " * 254, "word " * 255]).truncated.tolist() == [False, True, False, True]
+    with pytest.warns(TruncationWarning, match="1 of 2 texts were longer than 256 tokens"):
+        encoder.transform(["short", LONG])
+
+
+def test_an_empty_list_and_an_empty_text(encoder: SentenceEncoder) -> None:
+    assert encoder.transform([]).shape == (0, 384)
+    assert encoder.transform([""]).shape == (1, 384)
+
+
+def test_layers_are_those_of_one_pass_through_all(encoder: SentenceEncoder) -> None:
+    reads = tuple(Read(layer, pooling) for layer in (1, 3, 6) for pooling in ("cls", "mean"))
+    together = open_engine(EngineOptions("minilm"), reads).encode(TEXTS).vectors
+    for k, read in enumerate(reads):
+        alone = SentenceEncoder("minilm", layer=read.layer, pooling=read.pooling).transform(TEXTS)
+        assert np.abs(alone - together[:, k]).max() <= 2e-5
+
+
+def test_auto_pooling_is_the_encoders_own() -> None:
+    assert Engine(EngineOptions("minilm")).pooling == "mean"
+
+
+def test_estimators_with_equal_options_share_one_engine() -> None:
+    assert SentenceEncoder("minilm", layer=2).engine is SentenceEncoder("minilm", layer=2).engine
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_length": 0}, r"'max_length' option of SentenceEncoder must be an int in \[2, 512\]. Got 0 instead"),
+        ({"max_length": 513}, r"\[2, 512\]. Got 513"),
+        ({"max_length": "9"}, "Got '9'"),
+        ({"max_length": True}, "Got True"),
+        ({"layer": 7}, r"'last' or an int in \[1, 6\]. Got 7"),
+        ({"layer": 0}, "Got 0"),
+        ({"layer": "first"}, "Got 'first'"),
+        ({"layer": -1}, "Got -1"),
+        ({"pooling": "max"}, "must be one of 'auto', 'cls', 'mean'. Got 'max'"),
+        ({"precision": "fp64"}, "'precision'.*Got 'fp64'"),
+        ({"threads": 0}, "'threads'.*Got 0"),
+        ({"batch_tokens": 0}, "'batch_tokens'.*Got 0"),
+    ],
+)
+def test_options_out_of_range_are_named_at_first_use(options: dict[str, object], message: str) -> None:
+    encoder = SentenceEncoder("minilm", **options)
+    with pytest.raises(UsageError, match=message):
+        encoder.fit([])
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ("one text", "list of texts is needed. Got str"),
+        (b"bytes", "Got bytes"),
+        (3, "Got int"),
+        (None, "Got NoneType"),
+        (["fine", None], r"Text 1 \(counted from 0\) must be a str. Got NoneType"),
+        (["fine", "fine", 3.5], "Text 2 .*Got float"),
+        ([["nested"]], "Text 0 .*Got list"),
+        (["half \ud83d"], "Text 0 .*surrogate pair at character 5"),
+    ],
+)
+def test_what_is_no_text_is_named(encoder: SentenceEncoder, texts: object, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        encoder.transform(texts)
+
+
+def test_a_foreign_tokenizer_is_refused(tmp_path: Path) -> None:
+    from firstbert.catalog import encoder_files
+    from firstbert.tokens import Tokenizer
+
+    with pytest.raises(EncoderError, match="ids go up to 30521, but the encoder's word table has 100 rows"):
+        Tokenizer(encoder_files("minilm").tokenizer, 256, 100)
+
+
+def test_cores_are_those_this_process_may_use() -> None:
+    allowed = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(allowed)})
+        assert usable_cores() == 1
+    finally:
+        os.sched_setaffinity(0, allowed)

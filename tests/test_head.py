@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from firstbert.errors import DataError, UsageError
+from firstbert.head import GRID, Head, HeadOptions, encode_labels, fit_head, folds
+
+
+def blobs(n: int, classes: int, seed: int = 0) -> tuple[Any, Any]:
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % classes
+    X = rng.normal(size=(n, 8)) * [1, 10, 0.1, 1, 1, 1, 1, 1] + rng.normal(size=(classes, 8))[y] + 3
+    return X.astype(np.float32), y
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5])
+@pytest.mark.parametrize("class_weight", [None, "balanced"])
+def test_equals_a_scaler_and_a_regression(classes: int, class_weight: Any) -> None:
+    X, y = blobs(200, classes)
+    fit = fit_head(X, y, HeadOptions(C=0.1, class_weight=class_weight))
+    reference = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, class_weight=class_weight, max_iter=1000))
+    reference.fit(X.astype(np.float64), y)
+    assert np.abs(fit.head.probabilities(X) - reference.predict_proba(X)).max() < 1e-4
+
+
+def test_sample_weight_counts_as_repeated_rows() -> None:
+    X, y = blobs(60, 2)
+    weight = np.where(np.arange(60) < 20, 3.0, 1.0)
+    repeated = np.concatenate([np.arange(60), np.arange(20), np.arange(20)])
+    weighted = fit_head(X, y, HeadOptions(C=0.1), weight).head
+    assert np.abs(weighted.weight - fit_head(X[repeated], y[repeated], HeadOptions(C=0.1)).head.weight).max() < 1e-3
+
+
+def test_class_weight_by_index_moves_the_border() -> None:
+    X, y = blobs(200, 2)
+    plain = fit_head(X, y, HeadOptions(C=0.1)).head.probabilities(X)[:, 1]
+    heavy = fit_head(X, y, HeadOptions(C=0.1, class_weight={0: 1.0, 1: 10.0})).head.probabilities(X)[:, 1]
+    assert heavy.mean() > plain.mean() + 0.01
+
+
+def test_the_search_takes_the_least_loss_of_the_grid() -> None:
+    X, y = blobs(200, 3)
+    fit = fit_head(X, y, HeadOptions())
+    assert set(fit.curve) == set(GRID)
+    assert fit.C == min(fit.curve, key=lambda C: fit.curve[C][1])
+    assert fit.accuracy == fit.curve[fit.C][0]
+
+
+def test_the_search_measures_rows_it_did_not_fit() -> None:
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(100, 60)).astype(np.float32), np.arange(100) % 2
+    fit = fit_head(X, y, HeadOptions())
+    assert fit.accuracy is not None and fit.accuracy < 0.65  # noise: nothing to be learned
+
+
+def test_same_seed_same_head_and_another_seed_other_folds() -> None:
+    X, y = blobs(90, 3)
+    one, two, other = (fit_head(X, y, HeadOptions(seed=seed)) for seed in (1, 1, 2))
+    assert np.array_equal(one.head.weight, two.head.weight) and one.curve == two.curve
+    assert one.curve != other.curve
+
+
+@pytest.mark.parametrize("rare", [1, 2, 3])
+def test_a_rare_class_is_learned_and_never_breaks_the_folds(rare: int) -> None:
+    X, y = blobs(60, 2)
+    X, y = np.concatenate([X, X[:rare] + 20]), np.concatenate([y, np.full(rare, 2)])
+    fit = fit_head(X, y, HeadOptions())
+    assert fit.accuracy is not None
+    assert (fit.head.probabilities(X[-rare:]).argmax(axis=1) == 2).all()
+
+
+def test_folds_hold_every_row_once() -> None:
+    y = np.array([0] * 30 + [1] * 10 + [2] * 3 + [3])
+    tested = np.concatenate([test for _, test in folds(y, HeadOptions())])
+    assert sorted(tested) == list(range(len(y)))
+
+
+def test_too_few_rows_for_folds_take_the_default() -> None:
+    X, y = blobs(2, 2)
+    fit = fit_head(X, y, HeadOptions())
+    assert (fit.C, fit.accuracy, fit.curve) == (1e-2, None, {})
+
+
+def test_probabilities_do_not_depend_on_the_batch() -> None:
+    X, y = blobs(300, 3)
+    head = fit_head(X, y, HeadOptions(C=0.1)).head
+    alone = np.concatenate([head.probabilities(X[i : i + 1]) for i in range(300)])
+    assert np.abs(alone - head.probabilities(X)).max() < 1e-12
+
+
+def test_extreme_scores_stay_finite() -> None:
+    head = Head(np.array([[1e4], [-1e4]], np.float32), np.zeros(2, np.float32))
+    assert head.probabilities(np.array([[1.0], [-1.0]], np.float32)).tolist() == [[1, 0], [0, 1]]
+
+
+def test_labels_keep_their_type_and_order() -> None:
+    classes, y = encode_labels(["b", "a", "10", "2", "a"])
+    assert (classes, y.tolist()) == (["10", "2", "a", "b"], [3, 2, 0, 1, 2])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"C": 0}, {"C": -1.0}, {"C": float("nan")}, {"C": "best"}, {"C": True}, {"class_weight": "even"}, {"folds": 1}],
+)
+def test_options_out_of_range_are_named(options: Any) -> None:
+    X, y = blobs(20, 2)
+    with pytest.raises(UsageError, match=next(iter(options))):
+        fit_head(X, y, HeadOptions(**options))
+
+
+def test_one_label_is_refused() -> None:
+    with pytest.raises(DataError, match="two labels"):
+        fit_head(np.zeros((3, 2), np.float32), np.zeros(3, np.intp), HeadOptions())
