@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import TEXTS
 from safetensors.numpy import save
 
+from conftest import TEXTS
 from firstbert import SentenceClassifier, artifact, load
 from firstbert.errors import ArtifactError, EncoderError
 
@@ -65,7 +65,7 @@ def test_a_failed_save_leaves_what_was_there(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(artifact, "_card", full)
-    with pytest.raises(ArtifactError, match="No space left on device.*unchanged"):
+    with pytest.raises(ArtifactError, match=r"No space left on device.*unchanged"):
         classifier.save(folder)
     assert (folder / "model.json").read_bytes() == before
     assert [path.name for path in folder.parent.iterdir()] == ["m"]

@@ -1,14 +1,15 @@
-"""One table of bad inputs, through the library and the command line: the right error, its place, and nothing written."""
+"""One table of bad inputs, through library and command line: the right error, its place, and nothing written."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import BAD, GOOD, Outcome
 
+from conftest import BAD, GOOD, Outcome
 from firstbert.data import DataOptions
 from firstbert.errors import ArtifactError, DataError, EncoderError, FirstbertError, UsageError
 from firstbert.train import TrainOptions, train
@@ -24,13 +25,13 @@ FILES: list[tuple[str, bytes, str]] = [
     ("blank-text.tsv", (ROWS + " \u00a0\u200b\tgood\n").encode(), "line 13"),
     ("no-label.tsv", (ROWS + "Fine.\t\n").encode(), "line 13"),
     ("one-column-less.tsv", ("Fine.\n" + ROWS).encode(), "line 1"),
-    ("one-column-more.tsv", (ROWS + "Fine.\tgood\tmore\n" + ROWS).encode(), "line 13"),
-    ("nul.tsv", (ROWS + "Fi\0ne.\tgood\n").encode(), "line 13.*NUL"),
-    ("latin1.tsv", ROWS.encode() + "Ärger.\tbad\n".encode("latin-1"), "line 13.*UTF-8"),
-    ("half.tsv", ROWS.encode() + b"Caf\xc3\tgood\n", "line 13.*UTF-8"),
+    ("one-column-more.tsv", (ROWS + "Fine.\tgood\tmore\n").encode(), "line 13"),
+    ("nul.tsv", (ROWS + "Fi\0ne.\tgood\n").encode(), "NUL.*line 13"),
+    ("latin1.tsv", ROWS.encode() + "Ärger.\tbad\n".encode("latin-1"), "UTF-8.*line 13"),
+    ("half.tsv", ROWS.encode() + b"Caf\xc3\tgood\n", "UTF-8.*line 13"),
     ("one-label.tsv", "".join(f"{text}\tgood\n" for text in GOOD).encode(), "one-label.tsv.*good"),
     ("ids.tsv", "".join(f"{text} {i}\tid{i}\n" for i, text in enumerate(GOOD * 10)).encode(), "ids.tsv.*label"),
-    ("numbers.csv", "text,label\n".encode() + "".join(f"Film {i},{i / 7}\n" for i in range(60)).encode(), "label"),
+    ("numbers.csv", b"text,label\n" + "".join(f"Film {i},{i / 7}\n" for i in range(60)).encode(), "label"),
     ("quote.csv", b'text,label\n"Fine,good\nDull,bad\nWarm,good\n', "quote.csv.*line 2"),
     ("brackets.jsonl", b'[{"text": "a", "label": 1}]\n', "brackets.jsonl"),
     ("broken.jsonl", b'{"text": "a", "label": 1}\n{"text": "b", "la\n{"text": "c", "label": 0}\n', "line 2"),
@@ -42,7 +43,7 @@ FILES: list[tuple[str, bytes, str]] = [
     ("nan-label.jsonl", b'{"text": "a", "label": 1}\n{"text": "b", "label": NaN}\n', "line 2"),
     ("two-types.jsonl", b'{"text": "a", "label": 1}\n{"text": "b", "label": "1"}\n', "two-types.jsonl.*label"),
     ("bool-int.jsonl", b'{"text": "a", "label": 1}\n{"text": "b", "label": true}\n', "bool-int.jsonl.*label"),
-    ("surrogate.jsonl", b'{"text": "a", "label": 1}\n{"text": "\\ud83d", "label": 0}\n', "line 2.*surrogate"),
+    ("surrogate.jsonl", b'{"text": "a", "label": 1}\n{"text": "\\ud83d", "label": 0}\n', "surrogate.*line 2"),
     ("deep.jsonl", b'{"text": "a", "label": 1}\n' + b'{"text":' * 50_000 + b"\n", "line 2"),
     ("picture.tsv", b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "picture.tsv"),
     ("sheet.csv", b"PK\x03\x04" + bytes(100), "sheet.csv.*(zip|xlsx)"),
@@ -74,8 +75,6 @@ def one_line(message: str) -> str:
 
 
 def check_cli(outcome: Outcome, message: str, folder: Path) -> None:
-    import re
-
     assert outcome.code == 2, outcome.err
     assert re.search(message, one_line(outcome.err)), outcome.err
     assert outcome.err.startswith("firstbert: ") or "\nfirstbert: " in outcome.err
@@ -95,8 +94,6 @@ def test_bad_files(name: str, content: bytes, message: str, tmp_path: Path, cli:
         pytest.importorskip("pyarrow")
     with pytest.raises(DataError) as caught:
         train(TrainOptions(path, tmp_path / "model"))
-    import re
-
     assert re.search(message, one_line(str(caught.value))), caught.value
     assert name in str(caught.value)
     check_cli(cli("train", path, "-o", tmp_path / "model"), message, tmp_path)
@@ -135,6 +132,7 @@ COMMANDS: list[tuple[list[str], str]] = [
     (["predict", "{model}"], "INPUT or --text"),
     (["predict", "{model}", "{rows}", "--text", "a"], "INPUT or --text"),
     (["predict", "{model}", "--text", ""], "--text"),
+    (["predict", "{model}", "--text", "a", "--column", "2"], "--column"),
     (["predict", "{model}", "{rows}", "-o", "{dir}/out.docx"], "out.docx.*docx"),
     (["predict", "{model}", "{dir}/nowhere.txt"], "nowhere.txt"),
     (["predict", "{model}", "{rows}", "-o", "{dir}/no/such/out.csv"], "out.csv: can't be written"),
@@ -152,7 +150,7 @@ def test_bad_commands(
     words: list[str], message: str, tmp_path: Path, model: Path, cli: Callable[..., Outcome]
 ) -> None:
     (tmp_path / "rows.tsv").write_text(ROWS)
-    (tmp_path / "other.tsv").write_text("Warm.\tgood\nMiddling.\tso-so\nDull.\tbad\n")
+    (tmp_path / "other.tsv").write_text("Warm and kind.\tgood\nNeither this nor that.\tso-so\nDull to the end.\tbad\nPure joy.\tgood\n")
     places = {"rows": tmp_path / "rows.tsv", "model": model, "dir": tmp_path}
     before = sorted(path.name for path in tmp_path.iterdir())
     check_cli(cli(*(word.format(**places) for word in words)), message, tmp_path)

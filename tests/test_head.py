@@ -48,7 +48,7 @@ def test_the_search_takes_the_least_loss_of_the_grid() -> None:
     X, y = blobs(200, 3)
     fit = fit_head(X, y, HeadOptions())
     assert set(fit.curve) == set(GRID)
-    assert fit.C == min(fit.curve, key=lambda C: fit.curve[C][1])
+    assert min(fit.curve, key=lambda C: fit.curve[C][1]) == fit.C
     assert fit.accuracy == fit.curve[fit.C][0]
 
 

@@ -97,7 +97,7 @@ def _file(
     return PinnedFile(name, sha256, mirrors)
 
 
-def _entry(  # noqa: PLR0913, PLR0917 - a row of the table below
+def _entry(  # noqa: PLR0917 - a row of the table below
     name: str,
     hub: tuple[str, str],
     kind: tuple[str, OwnPooling],

@@ -21,6 +21,7 @@ from firstbert.errors import FirstbertError, UsageError
 _Output = Parameter(name=("--output", "-o"))
 _Flag = Parameter(negative="")
 _Many = Parameter(negative="")
+_Input = Parameter(allow_leading_hyphen=True)  # "-" is stdin
 BadRow = Literal["fail", "skip"]
 Duplicate = Literal["keep", "skip", "fail"]
 Layer = int | Literal["last"]
@@ -83,8 +84,8 @@ def tutorial(
   firstbert train tickets.jsonl -o model --text body --label topic --class-weight balanced
 """
 )
-def train(  # noqa: PLR0913 - one parameter per option
-    data: str,
+def train(
+    data: Annotated[str, _Input],
     /,
     *,
     output: Annotated[Path, _Output],
@@ -159,7 +160,7 @@ def train(  # noqa: PLR0913 - one parameter per option
 )
 def evaluate(
     model: Path,
-    data: str,
+    data: Annotated[str, _Input],
     /,
     *,
     text: str | None = None,
@@ -206,7 +207,7 @@ def evaluate(
 )
 def predict(
     model: Path,
-    input: str | None = None,  # noqa: A002 - its name in the help
+    input: Annotated[str | None, _Input] = None,  # noqa: A002 - its name in the help
     /,
     *,
     text: Annotated[list[str] | None, _Many] = None,
@@ -234,6 +235,8 @@ def predict(
 
     if (input is None) == (not text):
         raise UsageError("Give either INPUT or --text, one of the two.")
+    if text and column:
+        raise UsageError("--column names a column of INPUT; --text has none.")
     write = answers.format_of(output) if output else answers.as_tsv
     predictor = load(model).predictor.with_threads(threads)
     if text:
@@ -419,7 +422,7 @@ def main() -> None:
 
 def _run() -> int:
     try:
-        app(exit_on_error=False, print_error=False, result_action="return_value")
+        app(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except (CycloptsError, FirstbertError) as error:
         _note(f"firstbert: {error}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from firstbert.table import TEXT_NAMES, BadRow, Table, excerpt, undecoded
@@ -37,7 +37,7 @@ def read_delimited(name: str, lines: list[str], ending: str, *, labelled: bool) 
         ending: the file name's ending, such as ``".csv"``.
         labelled: whether labels are needed; without them a file may be one text a line.
     """
-    reading = _best(lines, ending, labelled)
+    reading = _decoded(_best(lines, ending, labelled))
 
     def column(i: int) -> list[Any]:
         return [row[i] for row in reading.rows]
@@ -136,27 +136,24 @@ def _gather(records: list[_Record], lines: list[str], separator: str) -> _Readin
     bad: list[BadRow] = []
     for record in records:
         first, _, fields = record
-        fault = _fault(record, lines[first - 1].rstrip("\r\n"), width, first in swallowing)
-        if fault is not None:
-            bad.append(fault)
-        elif fields is not None:
+        if fields and len(fields) == width and first not in swallowing:
             rows.append(fields)
             numbers.append(first)
+        else:
+            bad.append(_fault(record, lines[first - 1].rstrip("\r\n"), width))
     misfits = sum(row.kind in ("columns", "quote") for row in bad)
     return _Reading(rows, numbers, bad, width, misfits)
 
 
-def _fault(record: _Record, line: str, width: int, swallows: bool) -> BadRow | None:
+def _fault(record: _Record, line: str, width: int) -> BadRow:
     first, last, fields = record
+    if not line:
+        return BadRow(first, "empty_text", "a blank line")
     if fields is None:
         return BadRow(first, "quote", f"a quote isn't closed: {excerpt(line)}")
-    if len(fields) != width:
-        wrong = BadRow(first, "columns", f"{len(fields)} instead of {width}: {excerpt(line)}")
-        return wrong if line else BadRow(first, "empty_text", "a blank line")
-    if swallows:
+    if len(fields) == width:
         return BadRow(first, "quote", f"a quote swallows the rows up to line {last}: {excerpt(line)}")
-    shown = next(filter(None, map(undecoded, fields)), None)
-    return BadRow(first, "invalid_utf8", shown) if shown else None
+    return BadRow(first, "columns", f"{len(fields)} instead of {width}: {excerpt(line)}")
 
 
 def _swallowing(records: list[_Record], lines: list[str], separator: str, width: int) -> set[int]:
@@ -176,3 +173,14 @@ def _swallowing(records: list[_Record], lines: list[str], separator: str, width:
         return len(fields) == width and any(f in values for f, values in zip(fields, known, strict=False))
 
     return {first for first, last in long if sum(map(is_row, lines[first - 1 : last])) > 1}
+
+
+def _decoded(reading: _Reading) -> _Reading:
+    """Set rows aside that hold bytes which aren't UTF-8; until here they told the separator and quotes too."""
+    broken = {i: shown for i, row in enumerate(reading.rows) for field in row if (shown := undecoded(field))}
+    if not broken:
+        return reading
+    bad = [BadRow(reading.lines[i], "invalid_utf8", shown) for i, shown in broken.items()]
+    kept = [i for i in range(len(reading.rows)) if i not in broken]
+    rows, numbers = [reading.rows[i] for i in kept], [reading.lines[i] for i in kept]
+    return replace(reading, rows=rows, lines=numbers, bad=reading.bad + bad)

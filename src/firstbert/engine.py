@@ -24,7 +24,7 @@ from firstbert.graph import Pooling, Read
 from firstbert.prepared import Prepared, prepare
 from firstbert.progress import progress
 from firstbert.session import Session, usable_cores
-from firstbert.tokens import Tokenizer
+from firstbert.tokens import Tokenizer, refuse
 
 Precision = Literal["fp32"]
 WINDOW = 8192  # texts tokenised and sorted at a time
@@ -118,11 +118,20 @@ class Engine:
         Args:
             texts: any number of texts.
             total: how many there are, for the progress bar.
+
+        Raises:
+            DataError: an item is no text.
         """
-        remaining = iter(texts)
+        remaining, done = iter(texts), 0
         with progress("Encoding", total) as advance:
             while window := list(itertools.islice(remaining, WINDOW)):
-                yield self._window(window)
+                try:
+                    encoded = self._window(window)
+                except (TypeError, UnicodeEncodeError):
+                    refuse(window, done)
+                    raise
+                yield encoded
+                done += len(window)
                 advance(len(window))
 
     def _window(self, texts: list[str]) -> Encoded:

@@ -106,7 +106,7 @@ def _safe(url: str) -> bool:
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):
     """Follow no redirect that leaves https."""
 
-    def redirect_request(  # noqa: PLR0913, PLR0917 - the base class says so
+    def redirect_request(  # noqa: PLR0917 - the base class says so
         self,
         req: urllib.request.Request,
         fp: IO[bytes],

@@ -1,21 +1,18 @@
 """The tutorial in words: each step takes what was reckoned and shows it on a screen.
 
-Between protocol.py and tutorial.py. Nothing is reckoned here but what a sentence or a table says.
+Between screen.py and tutorial.py. Nothing is reckoned here but what a sentence or a table says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from rich import box
-from rich.console import Console, RenderableType
-from rich.constrain import Constrain
+from rich.console import Console
 from rich.markup import escape
-from rich.padding import Padding as Margin
 from rich.rule import Rule
 from rich.table import Table
-from rich.text import Text
 
 from firstbert.batches import Batch
 from firstbert.engine import Engine
@@ -23,6 +20,7 @@ from firstbert.families import FloatArray
 from firstbert.head import GRID
 from firstbert.predictor import label_text
 from firstbert.protocol import Padding, Result, Row, Sample, Split, Trial, Vectors
+from firstbert.screen import Screen, about_pieces, id_matrix, plain_table, shortish, some_numbers
 
 SENTENCE = "a visually stunning rumination on love"  # the tutorial's own
 MEANING = ("negative", "positive")  # of 0 and 1 in the data sets known
@@ -33,8 +31,6 @@ PUBLISHED = (  # in %, on SST-2, by the tutorial
     ("cls-last, its notebook", "DistilBERT", "82.4"),
     ("cls-last, its text", "DistilBERT", "81"),
 )
-WIDTH = 96  # longer lines are hard to read
-TOKENS = 9  # of a matrix, as many as fit on a narrow screen
 LABELS = 10
 FINDINGS = 3
 
@@ -52,35 +48,10 @@ class Narration:
     """
 
     def __init__(self, say: Console, engine: Engine, sample: Sample) -> None:
-        self.say, self.engine, self.sample = say, engine, sample
+        self.screen, self.engine, self.sample = Screen(say), engine, sample
         self.name = escape(engine.files.name.rstrip("/\\").replace("\\", "/").rpartition("/")[2])
         self.words = engine.tokenizer.words(SENTENCE)
         self.own = "mean-last" if engine.pooling == "mean" else "cls-last"
-        self.steps = 0
-        self.below_table = False
-
-    # ---- the parts of a page
-
-    def _step(self, title: str, *words: str) -> None:
-        self.steps += 1
-        self.below_table = False
-        self.say.print()
-        self._show(Rule(f"[bold cyan]{self.steps} · {title}[/]", align="left", style="cyan"))
-        if words:
-            self._tell(*words)
-
-    def _tell(self, *words: str) -> None:
-        if self.below_table:
-            self.say.print()
-        self.below_table = False
-        self._show(Text.from_markup(" ".join(words)))
-
-    def _show(self, what: RenderableType) -> None:
-        self.say.print(Constrain(what, WIDTH), highlight=False)
-
-    def _show_table(self, table: Table) -> None:
-        self._show(Margin(table, (1, 0, 0, 2)))
-        self.below_table = True
 
     def _label(self, c: int) -> str:
         """A label as the data writes it, with what it means where that is known."""
@@ -94,8 +65,8 @@ class Narration:
 
     def welcome(self) -> None:
         """Say what is to come."""
-        self._show(Rule("[bold]Your first BERT[/]", style="bold"))
-        self._tell(
+        self.screen.show(Rule("[bold]Your first BERT[/]", style="bold"))
+        self.screen.tell(
             'The steps of Jay Alammar\'s tutorial "A Visual Guide to Using BERT for the First Time", with the',
             "real values of this run. Two models, one after the other, turn a sentence into a label:",
         )
@@ -108,32 +79,32 @@ class Narration:
             "       ↓  model 2, [cyan]logistic regression[/]: the only part that we train",
             f"    a label: {self._label(-1)}, with a probability",
         ):
-            self._show(line)
+            self.screen.show(line)
 
     def data(self) -> None:
         """Show where the rows are from, and the labels' counts."""
         sample, n = self.sample, len(self.sample.y)
-        self._step("The data: sentences with their labels")
+        self.screen.step("The data: sentences with their labels")
         if sample.missed is not None:
-            self._tell(
+            self.screen.tell(
                 "[yellow]The tutorial's own data, sst2, can't be reached from here; rt is taken instead,[/]",
                 f"much the same sentences with labels of their own. [dim]({escape(sample.missed)})[/]",
             )
-        self._tell(_source(sample))
-        table = _table("label", ">sentences", ">share", "for example")
+        self.screen.tell(_source(sample))
+        table = plain_table("label", ">sentences", ">share", "for example")
         for c, count in enumerate(np.bincount(sample.y)[:LABELS]):
             some = (sample.texts[i] for i in np.flatnonzero(sample.y == c)[:50])
-            table.add_row(self._label(c), f"{count:,}", f"{count / n:.1%}", _shortish(some))
-        self._show_table(table)
+            table.add_row(self._label(c), f"{count:,}", f"{count / n:.1%}", shortish(some))
+        self.screen.table(table)
         if (more := len(sample.classes) - LABELS) > 0:
-            self._tell(f"… and {more} more labels.")
+            self.screen.tell(f"… and {more} more labels.")
         for finding in sample.examples.findings[:FINDINGS]:
-            self._tell(f"[dim]Noted: {escape(finding.message)}.[/]")
+            self.screen.tell(f"[dim]Noted: {escape(finding.message)}.[/]")
 
     def tokens(self, ids: Sequence[int]) -> None:
         """Show the tutorial's sentence as tokens and as ids."""
         known = self.engine.prepared.architecture.vocabulary
-        self._step(
+        self.screen.step(
             "A sentence becomes tokens, tokens become ids",
             f"[cyan]{self.name}[/] doesn't read letters. It knows [bold]{known:,}[/] tokens, which are words and",
             "pieces of words, and calls each by a number, its id:",
@@ -141,125 +112,125 @@ class Narration:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
         table.add_row("[dim]token[/]", *(f"[bold]{escape(word)}[/]" for word in self.words))
         table.add_row("[dim]id[/]", *map(str, ids))
-        self._show_table(table)
+        self.screen.table(table)
         first, last = escape(self.words[0]), escape(self.words[-1])
-        self._tell(
+        self.screen.tell(
             f"[bold]{first}[/] opens every sentence; what comes out at its place can stand for the whole.",
-            f"[bold]{last}[/] closes it. {_about_pieces(self.words)}",
+            f"[bold]{last}[/] closes it. {about_pieces(self.words)}",
         )
 
     def matrix(self, batch: Batch, cost: Padding) -> None:
         """Show a few rows, padded, with their mask; and what padding all rows costs."""
         B, T = batch.ids.shape
-        self._step(
+        self.screen.step(
             "Many sentences become one matrix, with a mask",
             f"The encoder takes many sentences at once. Here are that one and {B - 1} short ones of the data: {B}",
             f"rows of {T} ids. Shorter rows are [bold]padded[/] to the longest, and a mask tells tokens (1) from",
             "padding (0).",
         )
-        self._show_table(_matrix(batch))
-        self._tell(
+        self.screen.table(id_matrix(batch))
+        self.screen.tell(
             f"Padding costs time like any token. The tutorial pads all its sentences to the longest (here"
             f" {cost.longest} tokens). We put sentences of like length together:"
         )
-        table = _table("", ">matrices", ">places", ">real tokens", ">wasted")
+        table = plain_table("", ">matrices", ">places", ">real tokens", ">wasted")
         for how, many, places in (
             ("all in one matrix", 1, cost.together),
             ("batches of like length", cost.sorted_batches, cost.sorted_places),
         ):
             wasted = f"[bold]{1 - cost.real / places:.1%}[/]"
             table.add_row(how, f"{many:,}", f"{places:,}", f"{cost.real:,}", wasted)
-        self._show_table(table)
+        self.screen.table(table)
 
     def hidden_states(self, hidden: FloatArray) -> None:
         """Show what the last layer gives for each token of the tutorial's sentence."""
         B, T, D = hidden.shape
-        self._step(
+        self.screen.step(
             "Model 1 turns every token into numbers",
             f"The matrix goes through {self.engine.prepared.architecture.layers} layers. In each, every token looks",
             "at all the others of its sentence and takes over what matters to it. What comes out at the end are the",
             f"[bold]last hidden states[/]: {B} sentences × {T} tokens × {D} numbers, shape [bold]({B}, {T}, {D})[/].",
             "The first sentence's:",
         )
-        table = _table("token", *(f">{i}" for i in range(1, 6)), ">…", f">{D}")
+        table = plain_table("token", *(f">{i}" for i in range(1, 6)), ">…", f">{D}")
         for i, (word, state) in enumerate(zip(self.words, hidden[0], strict=False)):
             style = "cyan" if i == 0 else ""
-            table.add_row(f"[bold]{escape(word)}[/]", *_vector(state, 5), style=style)
-        self._show_table(table)
+            table.add_row(f"[bold]{escape(word)}[/]", *some_numbers(state, 5), style=style)
+        self.screen.table(table)
 
     def one_vector(self, hidden: FloatArray, vectors: Vectors) -> None:
         """Show the [CLS] slice and the mean, and say what encoding all texts took."""
         cls = escape(self.words[0])
         ours = "the mean" if self.own == "mean-last" else cls
-        self._step(
+        self.screen.step(
             "One vector a sentence",
             "Model 2 wants one row of numbers a sentence. The tutorial keeps the numbers of the first token,",
-            f"[bold]{cls}[/], and drops the rest. The other common way is the [bold]mean[/] over all tokens.",
-            f"[cyan]{self.name}[/] was made to be read by {ours}; we try both.",
+            f"[bold]{cls}[/], and drops the rest: 'cls-last' below. The other common way, 'mean-last', is the",
+            f"[bold]mean[/] over all tokens. [cyan]{self.name}[/] was made to be read by {ours}; we try both.",
         )
         D, real = hidden.shape[2], hidden[0, : len(self.words)]
-        table = _table("", "of the hidden states", *(f">{i}" for i in (1, 2, 3)), ">…", f">{D}")
-        table.add_row(f"[bold]{cls}[/]", "\\[:, 0, :]", *_vector(real[0], 3))
-        table.add_row("[bold]mean[/]", "mean over tokens", *_vector(real.mean(axis=0), 3))
-        self._show_table(table)
+        table = plain_table("", "of the hidden states", *(f">{i}" for i in (1, 2, 3)), ">…", f">{D}")
+        table.add_row(f"[bold]{cls}[/]", "\\[:, 0, :]", *some_numbers(real[0], 3))
+        table.add_row("[bold]mean[/]", "mean over tokens", *some_numbers(real.mean(axis=0), 3))
+        self.screen.table(table)
         n, seconds = len(self.sample.y), vectors.seconds
-        self._tell(
+        self.screen.tell(
             f"All {n:,} sentences: shape [bold]({n}, {D})[/] each way, in {seconds:.1f} s",
             f"({n / seconds:,.0f} sentences a second). No sentence has to be read again from here on.",
         )
         if vectors.truncated:
             limit = self.engine.options.max_length
-            self._tell(f"[yellow]{vectors.truncated:,} were longer than {limit} tokens and lost their ends.[/]")
+            self.screen.tell(f"[yellow]{vectors.truncated:,} were longer than {limit} tokens and lost their ends.[/]")
 
     def split(self, parts: Split) -> None:
         """Show what is learned from and what is kept."""
         y = self.sample.y
-        self._step(
+        self.screen.step(
             "Set a quarter aside",
             "A model must not be examined on what it has learned from, so the rows are parted at random:",
         )
         labels = range(min(3, len(self.sample.classes)))
-        table = _table("", ">sentences", *(f">{self._label(c)}" for c in labels))
+        table = plain_table("", ">sentences", *(f">{self._label(c)}" for c in labels))
         for name, part in (("to learn from", parts.train), ("for the examination", parts.test)):
             table.add_row(name, f"{len(part):,}", *(f"{np.mean(y[part] == c):.1%}" for c in labels))
-        self._show_table(table)
+        self.screen.table(table)
 
     def grid(self, trials: dict[str, Trial]) -> None:
         """Show cross-validated accuracy and log-loss for each C."""
-        self._step(
+        self.screen.step(
             "Train model 2",
             "Logistic regression gives each number a weight, adds up, and makes a probability of the sum. How",
             "large may the weights grow? With a small [bold]C[/] it stays careful, with a large one it learns its",
             "rows by heart.",
         )
-        self._tell(
+        self.screen.tell(
             "Cross-validation finds out, on the training rows alone: cut them in five, learn from four parts,",
             "look at the fifth, each in turn. The least [bold]log-loss[/] wins (▶): it asks not only whether the",
             "model was right but also how sure it was.",
         )
         titles = (f">{self._pooled(name)} {what}" for name in trials for what in ("accuracy", "log-loss"))
-        table = _table(">C", *titles)
+        table = plain_table(">C", *titles)
         for C in GRID:
             table.add_row(f"{C:g}", *(cell for trial in trials.values() for cell in _grid_cells(trial, C)))
-        self._show_table(table)
+        self.screen.table(table)
 
     def score(self, trials: dict[str, Trial], hidden: FloatArray) -> None:
         """Show how many rows of the test part are right, and the answer for the tutorial's sentence."""
-        self._step("The examination", "Now the rows set aside. How many does model 2 get right?")
-        table = _table("read by", ">right", ">of", ">accuracy")
+        self.screen.step("The examination", "Now the rows set aside. How many does model 2 get right?")
+        table = plain_table("read by", ">right", ">of", ">accuracy")
         for name, trial in trials.items():
             right, n = int(trial.right.sum()), len(trial.right)
             table.add_row(self._pooled(name), f"{right:,}", f"{n:,}", f"[bold]{trial.accuracy:.1%}[/]")
-        self._show_table(table)
+        self.screen.table(table)
         trial, real = trials[self.own], hidden[0, : len(self.words)]
         vector = real.mean(axis=0) if self.own == "mean-last" else real[0]
         p = trial.fit.head.probabilities(vector[None])[0]
         best = self._label(int(trial.classes[p.argmax()]))
-        self._tell(f'And "{SENTENCE}"? Model 2 says [bold]{best}[/], with probability {p.max():.2f}.')
+        self.screen.tell(f'And "{SENTENCE}"? Model 2 says [bold]{best}[/], with probability {p.max():.2f}.')
 
     def dummy(self, accuracy: float) -> None:
         """Show what is had for nothing."""
-        self._step(
+        self.screen.step(
             "Is that good?",
             "The [bold]dummy[/] classifier reads no sentence: it always answers the label that was most frequent",
             f"among the training rows. It gets [bold]{accuracy:.1%}[/] right: that is what any model has to beat.",
@@ -267,11 +238,11 @@ class Narration:
 
     def luck(self, accuracies: Sequence[float]) -> None:
         """Show how far accuracy moves with the split."""
-        self._step("How much of it was luck?")
+        self.screen.step("How much of it was luck?")
         if len(accuracies) == 1:
-            self._tell("Another split gives another figure. With --seeds 20, twenty are tried.")
+            self.screen.tell("Another split gives another figure. With --seeds 20, twenty are tried.")
             return
-        self._tell(
+        self.screen.tell(
             f"Another split gives another figure: over {len(accuracies)} random splits, accuracy",
             f"({self._pooled(self.own)}) went from [bold]{min(accuracies):.1%}[/] to [bold]{max(accuracies):.1%}[/].",
             "So the table gives their mean, and after ± their standard deviation: how far a split strays.",
@@ -293,28 +264,24 @@ class Narration:
             figure = f"{100 * measured.accuracy_mean:.1f} ± {100 * measured.accuracy_sd:.1f}"
             encoder = "" if measured.name == "dummy" else self.name
             table.add_row(self._about(measured), encoder, *[""] * known, f"[bold]{figure}[/]")
-        self.say.print()
-        self._show(table)
-        self._tell(f"[dim]{_caption(result, known)}[/]")
+        self.screen.gap()
+        self.screen.show(table)
+        self.screen.tell(f"[dim]{_caption(result, known)}[/]")
 
     def _about(self, row: Row) -> str:
         if row.name == "dummy":
             return "[bold]dummy[/] (most frequent label)"
-        marks = ["its own reading"] * (row.name == self.own)
-        marks += ["the tutorial's choice"] * (row.name == "cls-last")
-        return f"[bold]{row.name}[/] ({', '.join(marks) or 'the other reading'})"
+        marks = ["tutorial's"] * (row.name == "cls-last") + ["encoder's own"] * (row.name == self.own)
+        return f"[bold]{row.name}[/]" + (f" ({', '.join(marks)})" if marks else "")
 
     def onward(self, result: Result) -> None:
         """Say what to do next."""
         encoder = "" if result.encoder == "minilm" else f" --encoder {escape(result.encoder)}"
         data = "DATA" if result.data in ("sst2", "rt") else escape(result.data)
-        self.say.print()
-        self._tell("Next: a classifier from data of your own, saved and used.")
-        self._show(f"    [green]firstbert train {data} -o model/{encoder}[/]")
-        self._show(f'    [green]firstbert predict model/ --text "{SENTENCE}"[/]')
-
-
-# ---- how things are written
+        self.screen.gap()
+        self.screen.tell("Next: a classifier from data of your own, saved and used.")
+        self.screen.show(f"    [green]firstbert train {data} -o model/{encoder}[/]")
+        self.screen.show(f'    [green]firstbert predict model/ --text "{SENTENCE}"[/]')
 
 
 def _source(sample: Sample) -> str:
@@ -340,70 +307,8 @@ def _caption(result: Result, known: bool) -> str:
     return words
 
 
-def _table(*titles: str) -> Table:
-    """A plain table; a title that begins with ">" stands over a column of numbers."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", show_edge=False)
-    for title in titles:
-        table.add_column(title.removeprefix(">"), justify="right" if title.startswith(">") else "left")
-    return table
-
-
-def _matrix(batch: Batch) -> Table:
-    """Ids and mask, padding dimmed; the tutorial's sentence first, each row at most `TOKENS` wide."""
-    T = min(batch.ids.shape[1], TOKENS)
-    more = ["…"] if T < batch.ids.shape[1] else []
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
-    for title in ["ids", *[""] * (T - 1 + len(more)), "   mask"]:
-        table.add_column(title, justify="right" if not title.strip() else "left")
-    for i in np.argsort(batch.rows):
-        n = int(batch.lengths[i])
-        ids = [f"{value}" if t < n else f"[dim]{value}[/]" for t, value in enumerate(batch.ids[i, :T])]
-        mask = ["1" if t < n else "[dim]0[/]" for t in range(T)]
-        table.add_row(*ids, *more, "   " + " ".join(mask + more))
-    return table
-
-
 def _grid_cells(trial: Trial, C: float) -> tuple[str, str]:
     accuracy, loss = (f"{value:{how}}" for value, how in zip(trial.fit.curve[C], (".1%", ".3f"), strict=True))
     if C != trial.fit.C:
         return accuracy, loss
     return f"[bold green]{accuracy}[/]", f"[bold green]▶ {loss}[/]"
-
-
-def _vector(values: FloatArray, shown: int) -> list[str]:
-    """The first few numbers and the last."""
-    return [*map(_number, values[:shown]), "…", _number(values[-1])]
-
-
-def _number(value: float) -> str:
-    return f"{value:.2f}".replace("-", "−")
-
-
-def _about_pieces(words: Sequence[str]) -> str:
-    """Say what the marks on pieces of words mean, where there are such pieces."""
-    if any(word.startswith("##") for word in words):
-        pieces = _first_pieces(words)
-        whole = "".join(piece.removeprefix("##") for piece in pieces)
-        return (
-            f"[bold]##[/] goes on with the word before: '{escape(whole)}' is too rare for an id of its own, so it "
-            f"is put together from [bold]{escape(' '.join(pieces))}[/]."
-        )
-    for mark in ("Ġ", "▁"):
-        if any(word.startswith(mark) for word in words):
-            return f"[bold]{mark}[/] stands for the space before a word; a token without it goes on with one."
-    return ""
-
-
-def _first_pieces(words: Sequence[str]) -> list[str]:
-    """The first word that is spelled in pieces: rum ##ination."""
-    start = next(i for i, word in enumerate(words) if word.startswith("##")) - 1
-    stop = start + 1
-    while stop < len(words) and words[stop].startswith("##"):
-        stop += 1
-    return list(words[start:stop])
-
-
-def _shortish(texts: Iterable[str], wanted: int = 33) -> Text:
-    """The text whose length is nearest to what fits on a line."""
-    text = " ".join(min(texts, key=lambda text: abs(len(text) - wanted)).split())
-    return Text(text if len(text) <= wanted + 3 else text[: wanted + 2] + "…")

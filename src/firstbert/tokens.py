@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokenizers import Encoding
 from tokenizers import Tokenizer as RustTokenizer
 
 from firstbert.errors import DataError, EncoderError, UsageError
@@ -66,26 +65,23 @@ class Tokenizer:
         """Return the ids of each text.
 
         Raises:
-            DataError: an item is no text, or holds half of a surrogate pair.
+            TypeError, UnicodeEncodeError: an item is no text; `refuse` says which.
         """
-        encodings = self._encode(texts)
+        encodings = self._rust.encode_batch_fast(texts)
         return Tokens([e.ids for e in encodings], [bool(e.overflowing) for e in encodings])
 
     def words(self, text: str) -> list[str]:
         """Return the tokens of one text as strings, special ones included."""
-        return list(self._encode([text])[0].tokens)
-
-    def _encode(self, texts: Sequence[str]) -> list[Encoding]:
-        try:
-            return self._rust.encode_batch_fast(texts)
-        except (TypeError, UnicodeEncodeError):
-            _refuse(texts)
-            raise
+        return list(self._rust.encode(text).tokens)
 
 
-def _refuse(texts: Sequence[str]) -> None:
-    """Name the item that made the tokenizer refuse the batch."""
-    for i, text in enumerate(texts):
+def refuse(texts: Sequence[object], start: int = 0) -> None:
+    """Name the first item that is no text, counting from `start`.
+
+    Raises:
+        DataError: an item is no text, or holds half of a surrogate pair.
+    """
+    for i, text in enumerate(texts, start):
         if not isinstance(text, str):
             raise DataError(f"Text {i} (counted from 0) must be a str. Got {type(text).__name__} instead.")
         try:
