@@ -128,7 +128,7 @@ COMMANDS: list[tuple[list[str], str]] = [
     (["train", "{rows}", "-o", "{dir}/model", "--on-bad-row", "ask"], "ask"),
     (["evaluate", "{dir}/nowhere", "{rows}"], "no such model folder"),
     (["evaluate", "{model}", "{dir}/nowhere.tsv"], "nowhere.tsv"),
-    (["evaluate", "{model}", "{dir}/other.tsv"], "other.tsv: line 2: label 'so-so' is none of the model's"),
+    (["evaluate", "{model}", "{dir}/other.tsv"], "other.tsv: line 3: label 'so-so' is none of the model's"),
     (["predict", "{model}"], "INPUT or --text"),
     (["predict", "{model}", "{rows}", "--text", "a"], "INPUT or --text"),
     (["predict", "{model}", "--text", ""], "--text"),
@@ -150,7 +150,8 @@ def test_bad_commands(
     words: list[str], message: str, tmp_path: Path, model: Path, cli: Callable[..., Outcome]
 ) -> None:
     (tmp_path / "rows.tsv").write_text(ROWS)
-    (tmp_path / "other.tsv").write_text("Warm and kind.\tgood\nNeither this nor that.\tso-so\nDull to the end.\tbad\nPure joy.\tgood\n")
+    other = "text\tlabel\nWarm and kind.\tgood\nNeither this nor that.\tso-so\nDull to the end.\tbad\nPure joy.\tgood\n"
+    (tmp_path / "other.tsv").write_text(other)
     places = {"rows": tmp_path / "rows.tsv", "model": model, "dir": tmp_path}
     before = sorted(path.name for path in tmp_path.iterdir())
     check_cli(cli(*(word.format(**places) for word in words)), message, tmp_path)

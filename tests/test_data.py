@@ -127,7 +127,7 @@ def test_options_that_make_no_sense(options: dict[str, Any]) -> None:
 
 def test_hostile_bytes_end_in_examples_or_a_told_refusal(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    alphabet = list(b'ab ,\t\n\r"{}[]:1\\u\0\xff\xc3\xa9')
+    alphabet = list(b'ab ,;\t\n\r"{}[]:1\\u\0\xff\xc3\xa9')
     for _ in range(400):
         content = bytes(rng.choice(alphabet, size=rng.integers(1, 60)).tolist())
         for ending in (".tsv", ".csv", ".jsonl"):

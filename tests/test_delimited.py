@@ -76,13 +76,14 @@ def test_quoting_of_other_programs_is_undone(ending: str, separator: str, text: 
     assert found.lines == [1, 2, 3, 4 + text.count("\n")]
 
 
-def test_commas_read_as_the_csv_module_reads_them() -> None:
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_commas_and_semicolons_read_as_the_csv_module_reads_them(separator: str) -> None:
     rng = random.Random(0)
     for _ in range(200):
-        given = [["".join(rng.choices('ab",\n\r\t ', k=rng.randint(2, 9))) for _ in range(3)] for _ in range(5)]
+        given = [["".join(rng.choices('ab",;\n\r\t ', k=rng.randint(2, 9))) for _ in range(3)] for _ in range(5)]
         written = io.StringIO(newline="")
-        csv.writer(written, quoting=csv.QUOTE_ALL).writerows(given)
-        found = table("x,y,z\r\n" + written.getvalue(), ".csv")
+        csv.writer(written, delimiter=separator, quoting=csv.QUOTE_ALL).writerows(given)
+        found = table(separator.join("xyz") + "\r\n" + written.getvalue(), ".csv")
         assert [list(row) for row in rows(found)[1:]] == given
         assert found.bad == []
 

@@ -88,7 +88,7 @@ def test_spellings_of_one_label_are_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("labels", [["1", "1", "1"], [str(i) for i in range(60)]])
 def test_rows_to_evaluate_on_may_have_one_label_or_many(tmp_path: Path, labels: list[str]) -> None:
     path = given(tmp_path, "text\tlabel\n" + many(*labels))
-    with pytest.raises(DataError, match="every label is 1|60 different labels"):
+    with pytest.raises(DataError, match=r"every label is 1|60 different labels"):
         read(path)
     examples = read(path, training=False)
     assert examples.labels == [int(label) for label in labels]

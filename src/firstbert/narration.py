@@ -20,7 +20,7 @@ from firstbert.families import FloatArray
 from firstbert.head import GRID
 from firstbert.predictor import label_text
 from firstbert.protocol import Padding, Result, Row, Sample, Split, Trial, Vectors
-from firstbert.screen import Screen, about_pieces, id_matrix, plain_table, shortish, some_numbers
+from firstbert.screen import Screen, about_pieces, id_matrix, plain_table, printable, shortish, some_numbers
 
 SENTENCE = "a visually stunning rumination on love"  # the tutorial's own
 MEANING = ("negative", "positive")  # of 0 and 1 in the data sets known
@@ -55,7 +55,7 @@ class Narration:
 
     def _label(self, c: int) -> str:
         """A label as the data writes it, with what it means where that is known."""
-        written = escape(label_text(self.sample.classes[c]))
+        written = escape(printable(label_text(self.sample.classes[c])))
         return f"{written} ({MEANING[c]})" if self.sample.known else written
 
     def _pooled(self, name: str) -> str:
@@ -261,9 +261,8 @@ class Narration:
             table.add_row(*row)
         table.add_section()
         for measured in sorted(result.rows, key=lambda row: -row.accuracy_mean):
-            figure = f"{100 * measured.accuracy_mean:.1f} ± {100 * measured.accuracy_sd:.1f}"
             encoder = "" if measured.name == "dummy" else self.name
-            table.add_row(self._about(measured), encoder, *[""] * known, f"[bold]{figure}[/]")
+            table.add_row(self._about(measured), encoder, *[""] * known, f"[bold]{_figure(measured)}[/]")
         self.screen.gap()
         self.screen.show(table)
         self.screen.tell(f"[dim]{_caption(result, known)}[/]")
@@ -299,6 +298,11 @@ def _source(sample: Sample) -> str:
     return f"The first {n} rows of [cyan]{escape(sample.data)}[/] are taken."
 
 
+def _figure(row: Row) -> str:
+    mean = f"{100 * row.accuracy_mean:.1f}"
+    return f"{mean} ± {100 * row.accuracy_sd:.1f}" if row.seeds > 1 else mean
+
+
 def _caption(result: Result, known: bool) -> str:
     splits = f"{result.rows[0].seeds} random splits" if result.rows[0].seeds > 1 else "one random split"
     words = f"Measured on {result.n:,} sentences, {splits}: 75 % to learn from, 25 % to be examined on."
@@ -308,7 +312,9 @@ def _caption(result: Result, known: bool) -> str:
 
 
 def _grid_cells(trial: Trial, C: float) -> tuple[str, str]:
-    accuracy, loss = (f"{value:{how}}" for value, how in zip(trial.fit.curve[C], (".1%", ".3f"), strict=True))
+    if C not in trial.fit.curve:  # too few rows of a label for five parts
+        return "–", "–"
+    accuracy, loss = f"{trial.fit.curve[C][0]:.1%}", f"{trial.fit.curve[C][1]:.3f}"
     if C != trial.fit.C:
         return accuracy, loss
     return f"[bold green]{accuracy}[/]", f"[bold green]▶ {loss}[/]"

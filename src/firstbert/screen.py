@@ -95,7 +95,7 @@ def some_numbers(values: FloatArray, shown: int) -> list[str]:
 
 
 def _number(value: float) -> str:
-    return f"{value:.2f}".replace("-", "−")
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")  # + 0.0: no −0.00
 
 
 def about_pieces(words: Sequence[str]) -> str:
@@ -124,5 +124,10 @@ def _first_pieces(words: Sequence[str]) -> list[str]:
 
 def shortish(texts: Iterable[str], wanted: int = 33) -> Text:
     """The text whose length is nearest to what fits on a line."""
-    text = " ".join(min(texts, key=lambda text: abs(len(text) - wanted)).split())
+    text = printable(min(texts, key=lambda text: abs(len(text) - wanted)))
     return Text(text if len(text) <= wanted + 3 else text[: wanted + 2] + "…")
+
+
+def printable(text: str) -> str:
+    """The text on one line, without characters that would steer a terminal."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -1,0 +1,34 @@
+"""Write docs/cli.md from the program's own help, so that the page can't say anything else. `make docs` runs it."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from rich.console import Console
+
+from firstbert.cli import app
+
+PAGE = Path(__file__).with_name("cli.md")
+COMMANDS = (
+    (), ("tutorial",), ("train",), ("evaluate",), ("predict",), ("models",), ("doctor",), ("cache", "info"), ("cache", "clear"),
+)  # fmt: skip
+
+
+def help_of(command: tuple[str, ...]) -> str:
+    """Return a command's help as it is shown on a terminal of 100 columns."""
+    out = io.StringIO()
+    app.help_print(list(command), console=Console(file=out, width=100, color_system=None, highlight=False))
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).strip()
+
+
+def page() -> str:
+    """Return the whole page."""
+    parts = ["# The command line", "", "Made from the program's own help by `make docs`.", ""]
+    for command in COMMANDS:
+        parts += [f"## {' '.join(('firstbert', *command))}", "", "```text", help_of(command), "```", ""]
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

@@ -1,0 +1,70 @@
+"""What the documents say is what the program does."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import importlib
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def script(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_command_lines_page_is_the_programs_own_help() -> None:
+    assert (ROOT / "docs" / "cli.md").read_text() == script(ROOT / "docs" / "make_cli.py").page()
+
+
+@pytest.mark.parametrize("name", ["encoder", "classifier"])
+def test_examples_in_docstrings_run(name: str) -> None:
+    result = doctest.testmod(importlib.import_module(f"firstbert.{name}"))
+    assert result.attempted > 0 and result.failed == 0
+
+
+def test_python_in_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    assert blocks
+    monkeypatch.chdir(tmp_path)
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {})
+
+
+def modules_in_reading_order() -> list[str]:
+    table = (ROOT / "CONTRIBUTING.md").read_text()
+    return re.findall(r"`(\w+)\.py`", "".join(line for line in table.splitlines() if line.startswith("| ")))
+
+
+def test_the_reading_order_names_every_module_once() -> None:
+    names = {path.stem for path in (ROOT / "src" / "firstbert").glob("*.py")} - {"__init__", "__main__"}
+    order = modules_in_reading_order()
+    assert sorted(order) == sorted(names)
+
+
+@pytest.mark.parametrize("name", modules_in_reading_order())
+def test_a_module_imports_only_what_stands_before_it(name: str) -> None:
+    order = modules_in_reading_order()
+    tree = ast.parse((ROOT / "src" / "firstbert" / f"{name}.py").read_text())
+    imported = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "firstbert":
+            inner = node.module.split(".")[1:]
+            imported |= set(inner[:1]) if inner else {alias.name for alias in node.names}
+    known = imported & set(order)
+    assert all(order.index(other) < order.index(name) for other in known), known
+
+
+def test_no_document_names_a_machine_or_a_host() -> None:
+    for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "src").rglob("*.py")]:
+        assert not re.search(r"pypi\.org|pythonhosted|/root/|/work/|/home/\w+/", path.read_text()), path
