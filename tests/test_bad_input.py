@@ -146,9 +146,7 @@ COMMANDS: list[tuple[list[str], str]] = [
 
 
 @pytest.mark.parametrize(("words", "message"), COMMANDS, ids=[" ".join(words) for words, _ in COMMANDS])
-def test_bad_commands(
-    words: list[str], message: str, tmp_path: Path, model: Path, cli: Callable[..., Outcome]
-) -> None:
+def test_bad_commands(words: list[str], message: str, tmp_path: Path, model: Path, cli: Callable[..., Outcome]) -> None:
     (tmp_path / "rows.tsv").write_text(ROWS)
     other = "text\tlabel\nWarm and kind.\tgood\nNeither this nor that.\tso-so\nDull to the end.\tbad\nPure joy.\tgood\n"
     (tmp_path / "other.tsv").write_text(other)

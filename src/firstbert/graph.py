@@ -143,7 +143,6 @@ class _Builder:
         self.arch, self.stored, self.file = arch, stored, file
         self.nodes: list[onnx.NodeProto] = []
         self.tensors: dict[str, onnx.TensorProto] = {}
-        self.lengths_column: str | None = None
 
     def model(self, reads: Sequence[Read]) -> onnx.ModelProto:
         import onnx
@@ -186,6 +185,10 @@ class _Builder:
         self.nodes.append(helper.make_node(op, inputs, [out], **attributes))
         return out
 
+    def has(self, value: str) -> bool:
+        """Whether a node gives this value already."""
+        return any(value in node.output for node in self.nodes)
+
     def weight(self, name: str) -> str:
         """A tensor of the weights file."""
         from onnx import StringStringEntryProto, TensorProto
@@ -207,30 +210,31 @@ class _Builder:
         return name
 
     def _embeddings(self) -> str:
-        tables = [self.weight("words"), self.weight("positions"), ""]
-        norm = [self.weight("embed_norm.weight"), self.weight("embed_norm.bias")]
-        inputs = ["ids", "", *tables, *norm, ""]
-        if self.arch.padding_id is not None:
-            inputs.append(self._positions(self.arch.padding_id))
-        hidden = "embeddings"  # (B, T, E)
-        self._outputs_of_embeddings(inputs, hidden)
+        words = self.node("Gather", [self.weight("words"), "ids"], "word_rows")  # (B, T, E)
+        rows = self.node("Add", [words, self._position_rows()], "rows")
+        hidden = self._norm(rows, "embed_norm", "embeddings")
         if self.arch.embedding_width != self.arch.width:
             hidden = self.node("MatMul", [hidden, self.weight("project.weight")], "projected")
             hidden = self.node("Add", [hidden, self.weight("project.bias")], "embeddings_wide")  # (B, T, D)
         return hidden
 
-    def _outputs_of_embeddings(self, inputs: list[str], hidden: str) -> None:
-        from onnx import helper
+    def _position_rows(self) -> str:
+        """(T, E), or (B, T, E) where positions depend on the tokens."""
+        table = self.weight("positions")
+        if self.arch.padding_id is not None:
+            return self.node("Gather", [table, self._positions(self.arch.padding_id)], "position_rows")
+        start, axis = self.constant("start", np.zeros(1, np.int64)), self.constant("axis_0", np.zeros(1, np.int64))
+        return self.node("Slice", [table, start, self._tokens(), axis], "position_rows")
 
-        self.nodes.append(
-            helper.make_node(
-                "EmbedLayerNormalization",
-                inputs,
-                [hidden, "unused_mask_index"],
-                domain=_FUSED,
-                epsilon=self.arch.eps,
-            )
-        )
+    def _tokens(self) -> str:
+        """T, as a tensor of one int64."""
+        if not self.has("T"):
+            self.node("Shape", ["ids"], "T", start=1, end=2)
+        return "T"
+
+    def _norm(self, x: str, name: str, out: str) -> str:
+        norm = [self.weight(f"{name}.weight"), self.weight(f"{name}.bias")]
+        return self.node("LayerNormalization", [x, *norm], out, epsilon=self.arch.eps)
 
     def _positions(self, padding_id: int) -> str:
         """Positions as fairseq counts them: padding id + 1, + 2, …; the padding token itself takes none."""
@@ -244,8 +248,7 @@ class _Builder:
         """The distance table cut to T × T, or no input at all."""
         if not self.arch.buckets:
             return ""
-        T = self.node("Shape", ["ids"], "length_of_batch", start=1, end=2)  # (1,)
-        ends = self.node("Concat", [T, T], "ends", axis=0)
+        ends = self.node("Concat", [self._tokens(), self._tokens()], "ends", axis=0)
         starts = self.constant("starts", np.zeros(2, np.int64))
         axes = self.constant("axes_2_3", np.array([2, 3], np.int64))
         return self.node("Slice", [self.weight("distance_bias"), starts, ends, axes], "bias")
@@ -263,19 +266,22 @@ class _Builder:
         return self.node("MatMul", [x, self.weight(f"{name}.weight")], f"{name}.product")
 
     def _add_and_norm(self, product: str, skip: str, name: str) -> str:
-        norm = [self.weight(f"{name}_norm.weight"), self.weight(f"{name}_norm.bias")]
-        inputs = [product, skip, *norm, self.weight(f"{name}.bias")]
-        return self.node("SkipLayerNormalization", inputs, f"{name}.normed", domain=_FUSED, epsilon=self.arch.eps)
+        # Plain operators: SkipLayerNormalization does the same in one, and takes six times as long.
+        total = self.node("Add", [self._bias(product, name), skip], f"{name}.total")
+        return self._norm(total, f"{name}_norm", f"{name}.normed")
+
+    def _bias(self, product: str, name: str) -> str:
+        return self.node("Add", [product, self.weight(f"{name}.bias")], f"{name}.sum")
 
     def _activation(self, product: str, name: str) -> str:
-        inputs = [product, self.weight(f"{name}.bias")]
+        x, out = self._bias(product, name), f"{name}.active"
         match self.arch.activation:
             case "gelu":
-                return self.node("BiasGelu", inputs, f"{name}.active", domain=_FUSED)
+                return self.node("Gelu", [x], out)
             case "gelu_tanh":
-                return self.node("FastGelu", inputs, f"{name}.active", domain=_FUSED)
+                return self.node("Gelu", [x], out, approximate="tanh")
             case "relu":
-                return self.node("Relu", [self.node("Add", inputs, f"{name}.sum")], f"{name}.active")
+                return self.node("Relu", [x], out)
 
     # -- reading
 
@@ -296,18 +302,14 @@ class _Builder:
         self.node("Squeeze", [pooled, self.constant("axis_one", np.array([1], np.int64))], out)
 
     def _shares(self) -> str:
-        if self.lengths_column is None:
-            axes = self.constant("axes_1_2", np.array([1, 2], np.int64))
-            column = self.node("Unsqueeze", ["lengths", axes], "lengths_column")  # (B, 1, 1)
-            T = self.node("Squeeze", [self.node("Shape", ["ids"], "T_", start=1, end=2)], "T_scalar")
-            T = self.node("Cast", [T], "T_int", to=6)  # int32
-            zero, one = (
-                self.constant("zero", np.array(0, np.int32)),
-                self.constant("one", np.array(1, np.int32)),
-            )
-            places = self.node("Range", [zero, T, one], "places")
-            real = self.node("Less", [places, column], "real")  # (B, 1, T)
-            real = self.node("Cast", [real], "real_float", to=1)
-            count = self.node("Cast", [column], "count_float", to=1)
-            self.lengths_column = self.node("Div", [real, count], "shares")
-        return self.lengths_column
+        """(B, 1, T)."""
+        if self.has("shares"):
+            return "shares"
+        axes = self.constant("axes_1_2", np.array([1, 2], np.int64))
+        column = self.node("Unsqueeze", ["lengths", axes], "lengths_column")  # (B, 1, 1)
+        T = self.node("Cast", [self.node("Squeeze", [self._tokens()], "T_scalar")], "T_int", to=6)  # int32
+        zero, one = self.constant("zero", np.array(0, np.int32)), self.constant("one", np.array(1, np.int32))
+        real = self.node("Less", [self.node("Range", [zero, T, one], "places"), column], "real")
+        real = self.node("Cast", [real], "real_float", to=1)  # float32
+        count = self.node("Cast", [column], "count_float", to=1)
+        return self.node("Div", [real, count], "shares")

@@ -188,6 +188,7 @@ class _Path:
         from sklearn.preprocessing import StandardScaler
 
         self.scaler = StandardScaler().fit(X, sample_weight=weight)
+        self._silence_dead()
         self.X, self.y, self.weight = self.scaler.transform(X), y, weight
         self.classes = classes or int(y.max()) + 1
         present = set(np.unique(y).tolist())
@@ -195,6 +196,12 @@ class _Path:
         if isinstance(class_weight, Mapping):
             class_weight = {c: w for c, w in class_weight.items() if c in present}
         self.model = LogisticRegression(class_weight=class_weight, max_iter=1000, warm_start=True)
+
+    def _silence_dead(self) -> None:
+        """Numbers that hardly vary carry rounding noise, which scaling would blow up: give them no say."""
+        scale = self.scaler.scale_
+        self.dead = np.sqrt(self.scaler.var_) < 1e-6 * np.median(scale)
+        scale[self.dead] = 1.0
 
     def head(self, C: float) -> Head:
         self.model.set_params(C=C).fit(self.X, self.y, sample_weight=self.weight)
@@ -204,7 +211,7 @@ class _Path:
         """w·(x − mean)/scale + b  =  (w/scale)·x + (b − w·mean/scale): no scaler is needed afterwards."""
         if len(coef) == 1:  # two classes: one row, split so that softmax gives its sigmoid
             coef, intercept = np.vstack([-coef, coef]) / 2, np.concatenate([-intercept, intercept]) / 2
-        weight = coef / self.scaler.scale_
+        weight = np.where(self.dead, 0, coef / self.scaler.scale_)
         bias = intercept - weight @ self.scaler.mean_
         return self._with_absent(weight, bias)
 

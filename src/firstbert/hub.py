@@ -80,9 +80,7 @@ def hub_download(mirror: HubFile, sha256: str | None = None, *, force: bool = Fa
                     )  # fmt: skip
             except MirrorError:
                 raise
-            except (
-                Exception
-            ) as error:  # that library's own, its HTTP client's, its storage client's, the disk's
+            except Exception as error:  # that library's own, its HTTP client's, its storage client's, the disk's
                 raise MirrorError(f"broke off: {first_line(error)}") from error
     return Path(path)
 

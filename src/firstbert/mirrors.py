@@ -98,9 +98,7 @@ def first_line(error: BaseException) -> str:
 
 def _safe(url: str) -> bool:
     parts = urlsplit(url)
-    return parts.scheme == "https" or (
-        parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost")
-    )
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost"))
 
 
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):

@@ -6,6 +6,7 @@ Members are read by name, streamed and capped; nothing is imported and nothing u
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -137,11 +138,9 @@ def _run(command: list[str], work: Path, what: str, size_mb: float | None) -> No
 
 def _written(folder: Path) -> int:
     total = 0
-    for path in folder.rglob("*"):
-        try:
+    with contextlib.suppress(OSError):  # pip deletes while we look: the rest is counted next time
+        for path in folder.rglob("*"):
             total += path.stat().st_size
-        except OSError:  # gone meanwhile
-            continue
     return total
 
 
@@ -152,9 +151,7 @@ def _reason(lines: list[str]) -> str:
     return last
 
 
-def extract(
-    archive: Path, members: tuple[str, ...], out: Path, *, cap: int = CAP, append: bool = False
-) -> None:
+def extract(archive: Path, members: tuple[str, ...], out: Path, *, cap: int = CAP, append: bool = False) -> None:
     """Copy one member of an archive (of an archive …) to ``out``.
 
     Args:

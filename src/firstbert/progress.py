@@ -27,7 +27,7 @@ def progress(what: str, total: int | None = None, unit: str = "texts") -> Iterat
         total: how many units there are, None where it isn't known.
         unit: ``"texts"``, ``"bytes"``, … ``"bytes"`` is shown as MB.
     """
-    if not _wanted():
+    if _Bar.open or not _wanted():
         yield lambda n: None
         return
     bar = _Bar(what, total, unit)
@@ -38,11 +38,17 @@ def progress(what: str, total: int | None = None, unit: str = "texts") -> Iterat
 
 
 class _Bar:
-    """A rich bar that is made, and rich imported, only once the work turns out to be long."""
+    """A rich bar that is made, and rich imported, only once the work turns out to be long.
+
+    One at a time: what runs inside something that already shows its progress stays silent.
+    """
+
+    open = False
 
     def __init__(self, what: str, total: int | None, unit: str) -> None:
         self.what, self.total, self.unit = what, total, unit
         self.done, self.started = 0, time.monotonic()
+        _Bar.open = True
         self.shown: tuple[object, Callable[..., None], Callable[[], None]] | None = None
 
     def advance(self, n: int) -> None:
@@ -69,11 +75,12 @@ class _Bar:
         count = DownloadColumn() if self.unit == "bytes" else MofNCompleteColumn()
         bar = Progress(
             TextColumn("{task.description}"), BarColumn(), count, TextColumn(self.unit),
-            TimeRemainingColumn(), console=Console(stderr=True), transient=True,
+            TimeRemainingColumn(), console=Console(stderr=True, force_terminal=True), transient=True,
         )  # fmt: skip
         bar.start()
         self.shown = (bar.add_task(self.what, total=self.total), bar.update, bar.stop)
 
     def close(self) -> None:
+        _Bar.open = False
         if self.shown is not None:
             self.shown[2]()

