@@ -10,15 +10,13 @@ from rich.console import Console
 from firstbert.cli import app
 
 PAGE = Path(__file__).with_name("cli.md")
-COMMANDS = (
-    (), ("tutorial",), ("train",), ("evaluate",), ("predict",), ("models",), ("doctor",), ("cache", "info"), ("cache", "clear"),
-)  # fmt: skip
+COMMANDS = ("", "tutorial", "train", "evaluate", "predict", "models", "doctor", "cache info", "cache clear")
 
 
-def help_of(command: tuple[str, ...]) -> str:
+def help_of(command: str) -> str:
     """Return a command's help as it is shown on a terminal of 100 columns."""
     out = io.StringIO()
-    app.help_print(list(command), console=Console(file=out, width=100, color_system=None, highlight=False))
+    app.help_print(command.split(), console=Console(file=out, width=100, color_system=None, highlight=False))
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).strip()
 
 
@@ -26,7 +24,7 @@ def page() -> str:
     """Return the whole page."""
     parts = ["# The command line", "", "Made from the program's own help by `make docs`.", ""]
     for command in COMMANDS:
-        parts += [f"## {' '.join(('firstbert', *command))}", "", "```text", help_of(command), "```", ""]
+        parts += [f"## {f'firstbert {command}'.strip()}", "", "```text", help_of(command), "```", ""]
     return "\n".join(parts)
 
 
