@@ -296,20 +296,23 @@ class _Builder:
                 self._mean(hidden, read.name)
 
     def _mean(self, hidden: str, out: str) -> None:
-        """(B, T, D) → (B, D): a product with a row of 1/length at real positions and 0 at padding."""
-        share = self._shares()  # (B, 1, T)
-        pooled = self.node("MatMul", [share, hidden], f"{out}.row")  # (B, 1, D)
-        self.node("Squeeze", [pooled, self.constant("axis_one", np.array([1], np.int64))], out)
+        """(B, T, D) → (B, D): a product with 1/length at real positions and 0 at padding.
+
+        The row of shares stands there twice: for a single row ONNX Runtime takes a kernel whose sums depend, in the
+        last bit, on how far a text is padded; and a cached vector must be the one that is computed anew.
+        """
+        pooled = self.node("MatMul", [self._shares(), hidden], f"{out}_rows")  # (B, 2, D)
+        self.node("Gather", [pooled, self.constant("first", np.array(0, np.int64))], out, axis=1)
 
     def _shares(self) -> str:
-        """(B, 1, T)."""
-        if self.has("shares"):
-            return "shares"
-        axes = self.constant("axes_1_2", np.array([1, 2], np.int64))
-        column = self.node("Unsqueeze", ["lengths", axes], "lengths_column")  # (B, 1, 1)
-        T = self.node("Cast", [self.node("Squeeze", [self._tokens()], "T_scalar")], "T_int", to=6)  # int32
-        zero, one = self.constant("zero", np.array(0, np.int32)), self.constant("one", np.array(1, np.int32))
-        real = self.node("Less", [self.node("Range", [zero, T, one], "places"), column], "real")
-        real = self.node("Cast", [real], "real_float", to=1)  # float32
-        count = self.node("Cast", [column], "count_float", to=1)
-        return self.node("Div", [real, count], "shares")
+        """(B, 2, T)."""
+        if not self.has("shares"):
+            T = self.node("Cast", [self.node("Squeeze", [self._tokens()], "T_scalar")], "T_int", to=6)  # int32
+            zero, one = self.constant("zero", np.array(0, np.int32)), self.constant("one", np.array(1, np.int32))
+            places = self.node("Range", [zero, T, one], "places")
+            axes = self.constant("axes_1_2", np.array([1, 2], np.int64))
+            lengths = self.node("Unsqueeze", ["lengths", axes], "lengths_column")  # (B, 1, 1)
+            real = self.node("Cast", [self.node("Less", [places, lengths], "is_real_place")], "real", to=1)  # float32
+            share = self.node("Div", [real, self.node("Cast", [lengths], "count_float", to=1)], "share")
+            self.node("Concat", [share, share], "shares", axis=1)
+        return "shares"
