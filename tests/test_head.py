@@ -121,6 +121,13 @@ def test_one_label_is_refused() -> None:
 
 def test_numbers_that_hardly_vary_have_no_say() -> None:
     X, y = blobs(100, 2)
-    noise = 0.5 + 1e-9 * np.where(y == 1, 1, -1)[:, None]  # rounding noise that happens to know the label
+    noise = 0.5 + 1e-8 * np.where(y == 1, 1, -1)[:, None]  # rounding noise that happens to know the label
     fit = fit_head(np.hstack([X, noise, np.ones((100, 1))]).astype(np.float64), y, HeadOptions(C=1.0))
     assert (fit.head.weight[:, -2:] == 0).all() and (fit.head.weight[:, :-2] != 0).all()
+
+
+def test_tiny_numbers_that_vary_have_their_say() -> None:
+    X, y = blobs(100, 2)
+    tiny = X * np.array([1, 1e-32, 1, 1, 1, 1, 1, 1])
+    plain, small = (fit_head(x, y, HeadOptions(C=0.1)).head.probabilities(x) for x in (X.astype(np.float64), tiny))
+    assert np.abs(plain - small).max() < 1e-5
