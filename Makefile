@@ -26,8 +26,23 @@ lint: $(VENV)/.installed-lint
 docs: $(BIN)/firstbert
 	$(BIN)/python docs/make_cli.py
 
+# SECTION="throughput latency" runs these alone; QUICK=1 only shows that all works; FORCE=1 measures anew what is there;
+# MPNET=FOLDER adds that encoder's accuracy.
+bench: $(VENV)/.installed-test .venv-bench/.installed .venv-bench-optimum/.installed
+	$(BIN)/python -m benchmarks.run $(SECTION) $(if $(QUICK),--quick) $(if $(FORCE),--force) $(if $(MPNET),--mpnet $(MPNET))
+
+.venv-bench/.installed: benchmarks/requirements.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install -q --no-compile -r $<
+	@touch $@
+
+.venv-bench-optimum/.installed: benchmarks/requirements-optimum.txt
+	$(PYTHON) -m venv .venv-bench-optimum
+	.venv-bench-optimum/bin/python -m pip install -q --no-compile -r $<
+	@touch $@
+
 clean:
-	rm -rf $(VENV) dist
+	rm -rf $(VENV) .venv-bench .venv-bench-optimum dist build
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -38,7 +38,8 @@ TEXTS = [text for pair in zip(GOOD, BAD, strict=True) for text in pair]
 def clean(environment: dict[str, str]) -> dict[str, str]:
     """The environment without anything that changes what this library does."""
     kept = {k: v for k, v in environment.items() if not k.startswith(("FIRSTBERT_", "HF_", "XDG_CACHE"))}
-    return kept | {"FIRSTBERT_CACHE": str(CACHE)}
+    # Vectors are encoded anew in each test: kept ones would hide what a change to the encoder does.
+    return kept | {"FIRSTBERT_CACHE": str(CACHE), "FIRSTBERT_VECTOR_CACHE": "0"}
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +47,8 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     environment = clean(dict(os.environ))
     for name in set(os.environ) - set(environment):
         monkeypatch.delenv(name)
-    monkeypatch.setenv("FIRSTBERT_CACHE", environment["FIRSTBERT_CACHE"])
+    for name in ("FIRSTBERT_CACHE", "FIRSTBERT_VECTOR_CACHE"):
+        monkeypatch.setenv(name, environment[name])
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -56,6 +58,7 @@ def _session_environment() -> Iterator[None]:
         for name in set(os.environ) - set(clean(dict(os.environ))):
             patch.delenv(name)
         patch.setenv("FIRSTBERT_CACHE", str(CACHE))
+        patch.setenv("FIRSTBERT_VECTOR_CACHE", "0")
         yield
 
 

@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 
 import families
 from families import ROWS, Row
-from firstbert import graph
+from firstbert import layout
 from firstbert.catalog import encoder_files
 from firstbert.errors import EncoderError
 from firstbert.families import FAMILIES, Checkpoint, read_config
@@ -25,7 +25,7 @@ Tensors = dict[str, np.ndarray]
 
 def read(files: EncoderFiles) -> Tensors:
     """Everything the graph takes from a checkpoint."""
-    return dict(graph.weights(Checkpoint(files.weights, read_config(files.config))))
+    return dict(layout.tensors(Checkpoint(files.weights, read_config(files.config))))
 
 
 def same(one: Tensors, other: Tensors) -> bool:

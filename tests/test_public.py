@@ -5,7 +5,9 @@ import sys
 
 import firstbert
 
-HEAVY = {"torch", "transformers", "ray", "fastapi", "matplotlib", "pandas", "polars", "pyarrow", "sklearn", "onnx"}
+HEAVY = {
+    "torch", "transformers", "ray", "fastapi", "matplotlib", "pandas", "polars", "pyarrow", "sklearn", "onnx", "lmdb",
+}  # fmt: skip
 
 
 def loaded_after(code: str) -> set[str]:

@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from firstbert.errors import ArtifactError
 from firstbert.families import FloatArray
 from firstbert.head import Head
 from firstbert.predictor import Predictor, label_text
+from firstbert.prepared import Precision
 
 FORMAT = 1
 
@@ -64,9 +65,9 @@ class Artifact:
 # ---------------------------------------------------------------- writing
 
 
-def make(predictor: Predictor, training: dict[str, Any]) -> Artifact:
-    """Return the artefact of a classifier, its golden probabilities computed here and now."""
-    probabilities = predictor.predict(GOLDEN_TEXTS).probabilities.astype(np.float32)
+def make(predictor: Predictor, training: dict[str, Any], *, cache: bool = False) -> Artifact:
+    """Return the artefact of a classifier, its golden probabilities as this machine computes them."""
+    probabilities = predictor.predict(GOLDEN_TEXTS, cache=cache).probabilities.astype(np.float32)
     return Artifact(predictor, training, tuple(zip(GOLDEN_TEXTS, probabilities, strict=True)))
 
 
@@ -290,7 +291,7 @@ def _read_1(folder: Path, raw: dict[str, Any]) -> Artifact:
         pooling=facts.get("pooling", kind=str, check=lambda value: value in ("cls", "mean")),
         layer=facts.get("layer", kind=int, check=lambda value: 1 <= value <= 1000),
         max_length=facts.get("max_length", kind=int, check=lambda value: 2 <= value <= 1_000_000),
-        precision=facts.get("precision", kind=str, check=lambda value: value == "fp32"),
+        precision=facts.get("precision", kind=str, check=lambda value: value in get_args(Precision)),
     )
     sha256 = facts.get("encoder", "weights_sha256", kind=str, check=_is_sha256)
     for key in ("calibration", "thresholds"):

@@ -16,12 +16,14 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from firstbert import artifact
+from firstbert.cache import encode
 from firstbert.data import Examples, Label, from_lists
 from firstbert.encoder import warn_of_truncation
 from firstbert.engine import Encoded, EngineOptions, open_engine
 from firstbert.errors import UsageError
 from firstbert.head import ClassWeight, DoubleArray, HeadOptions, encode_labels, fit_head
 from firstbert.predictor import Predictions, Predictor
+from firstbert.prepared import Precision
 
 
 class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -34,6 +36,8 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         class_weight: None, ``"balanced"``, or label → weight.
         folds: of that cross-validation.
         random_state: seed of the folds.
+        cache: keep vectors in the cache folder and take them from there, in `fit` and in predictions; what comes
+            out is the same, bit for bit.
 
     Attributes:
         classes_: ndarray of shape (n_classes,), the labels in order, in the type they were given in.
@@ -57,13 +61,14 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         pooling: str = "auto",
         layer: str | int = "last",
         max_length: int = 256,
-        precision: str = "fp32",
+        precision: Precision = "fp32",
         threads: int | None = None,
         batch_tokens: int = 512,
         C: float | Literal["auto"] = "auto",
         class_weight: Mapping[Label, float] | Literal["balanced"] | None = None,
         folds: int = 5,
         random_state: int = 0,
+        cache: bool = True,
     ) -> None:
         self.encoder = encoder
         self.pooling = pooling
@@ -76,6 +81,7 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.class_weight = class_weight
         self.folds = folds
         self.random_state = random_state
+        self.cache = cache
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Encode the texts and fit the head.
@@ -96,7 +102,7 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if examples.labels is None:
             raise UsageError("fit needs labels.")
         engine = open_engine(self._engine_options())
-        encoded = engine.encode(examples.texts)
+        encoded = encode(engine, examples.texts, self.cache)
         warn_of_truncation(encoded.truncated, self.max_length)
         return self.fit_vectors(examples, encoded, sample_weight)
 
@@ -149,7 +155,7 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             DataError: an item of `X` is no text, or an empty one.
         """
         check_is_fitted(self, "predictor_")
-        return self.predictor_.with_threads(self.threads).predict(from_lists(X).texts)
+        return self.predictor_.with_threads(self.threads).predict(from_lists(X).texts, cache=self.cache)
 
     def predict_proba(self, X: Any) -> DoubleArray:
         """Return probabilities, ndarray of shape (n_texts, n_classes), columns in the order of `classes_`."""
@@ -170,7 +176,7 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ArtifactError: the place holds something else, or can't be written.
         """
         check_is_fitted(self, "predictor_")
-        return artifact.save(artifact.make(self.predictor_, self.facts_), folder, portable=portable)
+        return artifact.save(artifact.make(self.predictor_, self.facts_, cache=self.cache), folder, portable=portable)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

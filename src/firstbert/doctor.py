@@ -15,11 +15,12 @@ from typing import Any
 
 from firstbert import __version__, artifact
 from firstbert.artifact import GoldenCheck
+from firstbert.cache import clear_vectors, vectors_info
 from firstbert.session import usable_cores
 from firstbert.sources import cache_folder, offline
 
 # Only these are ever deleted: FIRSTBERT_CACHE may name a folder that holds other things too.
-_PARTS = ("files", "hashes", "locks", "partial", "prepared")
+_PARTS = ("files", "hashes", "locks", "partial", "prepared", "vectors")
 _LIBRARIES = ("numpy", "onnx", "onnxruntime", "scikit-learn", "tokenizers", "safetensors", "huggingface-hub")
 
 
@@ -73,10 +74,10 @@ def check_model(folder: str | Path) -> GoldenCheck:
 
 
 def cache_info() -> dict[str, Any]:
-    """Return the cache's folder and, for each part of it, its files and bytes."""
+    """Return the cache's folder, the files and bytes of each part of it, and what is known of the vectors."""
     folder = cache_folder()
     parts = [folder / part for part in _PARTS if (folder / part).is_dir()]
-    return {"folder": str(folder), "parts": {part.name: _size(part) for part in parts}}
+    return {"folder": str(folder), "parts": {part.name: _size(part) for part in parts}, "vectors": vectors_info()}
 
 
 def _size(folder: Path) -> dict[str, int]:
@@ -84,9 +85,14 @@ def _size(folder: Path) -> dict[str, int]:
     return {"files": len(files), "bytes": sum(path.stat().st_size for path in files)}
 
 
-def clear_cache() -> dict[str, Any]:
-    """Delete all that the cache holds, downloaded encoders included; return what was there."""
+def clear_cache(vectors_only: bool = False) -> dict[str, Any]:
+    """Delete what the cache holds, downloaded encoders included; return what was there.
+
+    Args:
+        vectors_only: leave all but the vectors in place.
+    """
     before = cache_info()
-    for part in before["parts"]:
+    clear_vectors()  # in its own way, since other processes may be using them
+    for part in () if vectors_only else _PARTS:
         shutil.rmtree(cache_folder() / part, ignore_errors=True)
     return before

@@ -17,6 +17,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from firstbert.engine import Encoded, Engine, EngineOptions, open_engine
 from firstbert.errors import DataError, TruncationWarning
 from firstbert.families import FloatArray
+from firstbert.prepared import Precision
 
 
 class SentenceEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -29,7 +30,8 @@ class SentenceEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             ``"auto"`` does what the encoder was trained with.
         layer: ``"last"``, or a number counted from 1; the layers above it never run.
         max_length: the most tokens of a text, special ones included. What is longer loses its end and is told.
-        precision: ``"fp32"``.
+        precision: ``"fp32"``, or ``"int8"``: two to three times as fast, vectors a little off (their cosine to fp32's,
+            about the mean, is 0.99 on MiniLM and 0.96 on MPNet).
         threads: batches encoded side by side; None: one per usable core.
         batch_tokens: the most tokens of a batch, padding included.
 
@@ -46,7 +48,7 @@ class SentenceEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         pooling: str = "auto",
         layer: str | int = "last",
         max_length: int = 256,
-        precision: str = "fp32",
+        precision: Precision = "fp32",
         threads: int | None = None,
         batch_tokens: int = 512,
     ) -> None:

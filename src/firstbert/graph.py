@@ -1,6 +1,6 @@
 """An architecture and the places to read it at → one ONNX graph of fused operators, without torch.
 
-After families.py on the way of a sentence. The graph takes ids and lengths and gives vectors:
+After families.py and layout.py on the way of a sentence. The graph takes ids and lengths and gives vectors:
 
     ids (B, T) int32, lengths (B,) int32  →  one output per `Read`: (B, D), or (B, T, D) for "tokens"
 
@@ -10,24 +10,26 @@ one file that graphs cut at different layers share (prepared.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from firstbert.families import Architecture, Checkpoint, FloatArray
+from firstbert.families import Architecture
 
 if TYPE_CHECKING:
     import onnx
 
-FORMAT = 1  # goes into every cache key: raise it with any change of the arithmetic below
+FORMAT = 2  # goes into every cache key: raise it with any change of the arithmetic below
 Pooling = Literal["cls", "mean", "tokens"]
+POINTS = ("qkv", "mix", "up", "down")  # the products of a layer, by the name of their input
 
 _FUSED = "com.microsoft"  # ONNX Runtime's domain of fused operators
 _OPSET = 20
 _IR_VERSION = 10
+_FLOAT, _INT32 = 1, 6  # ONNX's numbers of the types
 
 
 @dataclass(frozen=True, order=True)
@@ -48,131 +50,80 @@ class Read:
         return f"layer_{self.layer}_{self.pooling}"
 
 
-# ---------------------------------------------------------------- weights
-
-
-def weights(checkpoint: Checkpoint) -> Iterator[tuple[str, FloatArray]]:
-    """Yield (name, array) for every tensor that graphs of this encoder refer to.
-
-    Products are laid out as (d_in, d_out); query, key and value stand side by side in one (D, 3 D) product.
-    """
-    arch = checkpoint.architecture
-    yield from _embedding_weights(checkpoint, arch)
-    for i in range(arch.layers):
-        yield from _layer_weights(checkpoint, arch, i)
-
-
-def _embedding_weights(checkpoint: Checkpoint, arch: Architecture) -> Iterator[tuple[str, FloatArray]]:
-    E, D = arch.embedding_width, arch.width
-    rows = arch.first_position + arch.positions
-    positions = checkpoint.tensor("embeddings.position_embeddings.weight", (rows, E))
-    if arch.token_types:  # a lone sentence is all of type 0: its row is added once, here
-        types = checkpoint.tensor("embeddings.token_type_embeddings.weight", (arch.token_types, E))
-        positions = positions + types[0]
-    yield "words", checkpoint.tensor("embeddings.word_embeddings.weight", (arch.vocabulary, E))
-    yield "positions", positions
-    yield "embed_norm.weight", checkpoint.tensor("embeddings.LayerNorm.weight", (E,))
-    yield "embed_norm.bias", checkpoint.tensor("embeddings.LayerNorm.bias", (E,))
-    if E != D:
-        yield "project.weight", checkpoint.tensor("embeddings_project.weight", (D, E)).T
-        yield "project.bias", checkpoint.tensor("embeddings_project.bias", (D,))
-    if arch.buckets:
-        table = checkpoint.tensor("encoder.relative_attention_bias.weight", (arch.buckets, arch.heads))
-        yield "distance_bias", _distance_bias(table, arch.positions)
-
-
-def _layer_weights(checkpoint: Checkpoint, arch: Architecture, i: int) -> Iterator[tuple[str, FloatArray]]:
-    D, F = arch.width, arch.inner
-    parts = [checkpoint.linear(name, i, D, D) for name in ("query", "key", "value")]
-    yield f"{i}.qkv.weight", np.concatenate([weight for weight, _ in parts], axis=1)
-    yield f"{i}.qkv.bias", np.concatenate([bias for _, bias in parts])
-    for name, d_in, d_out in (("mix", D, D), ("up", D, F), ("down", F, D)):
-        weight, bias = checkpoint.linear(name, i, d_in, d_out)
-        yield f"{i}.{name}.weight", weight
-        yield f"{i}.{name}.bias", bias
-    for name in ("mix_norm", "down_norm"):
-        weight, bias = checkpoint.norm(name, i)
-        yield f"{i}.{name}.weight", weight
-        yield f"{i}.{name}.bias", bias
-
-
-def _distance_bias(table: FloatArray, positions: int) -> FloatArray:
-    """Return MPNet's attention bias, (1, heads, P, P): one learned number per head and bucket of distance.
-
-    Half of the buckets are for keys after the query; of each half, the first half stands for one distance
-    each, the rest for ranges growing by a constant factor up to 128 (Raffel et al. 2020, section 2.1).
-    """
-    half = table.shape[0] // 2
-    exact = half // 2
-    offsets = np.arange(positions)[None, :] - np.arange(positions)[:, None]  # key minus query
-    distance = np.abs(offsets)
-    # float32 as the reference computes it, so that no distance falls into the next bucket
-    log = np.log(np.maximum(distance, 1).astype(np.float32) / np.float32(exact)) / np.float32(np.log(128 / exact))
-    far = exact + (log * (half - exact)).astype(np.int64)
-    bucket = np.where(distance < exact, distance, np.minimum(far, half - 1)) + half * (offsets > 0)
-    return np.ascontiguousarray(table[bucket].transpose(2, 0, 1)[None])
-
-
-# ---------------------------------------------------------------- the graph
-
-
 @dataclass(frozen=True)
 class Stored:
-    """Where a tensor lies in the weights file: its shape and its place in bytes."""
+    """Where a tensor lies in the weights file: its shape, its place in bytes, and its type."""
 
     shape: tuple[int, ...]
     offset: int
     length: int
+    dtype: str = "float32"
 
 
 def build(arch: Architecture, reads: Sequence[Read], stored: Mapping[str, Stored], file: str) -> onnx.ModelProto:
     """Return the graph that ends at the highest layer read.
 
+    Where only [CLS] is read there, the last layer runs for that position alone. Where the weights file holds int8
+    products (quantize.py), the graph multiplies in int8.
+
     Args:
         reads: the outputs, in order; layers in [0, L].
-        stored: name → place in the weights file, for every name `weights` yields.
+        stored: name → place in the weights file, for every name that layout.py yields.
         file: name of the weights file, which must lie beside the graph.
     """
-    return _Builder(arch, stored, file).model(reads)
+    builder = _Builder(arch, stored, file)
+    builder.walk(reads)
+    return builder.model([(read.name, _shape(read, arch)) for read in reads])
+
+
+def build_ranges(arch: Architecture, stored: Mapping[str, Stored], file: str) -> onnx.ModelProto:
+    """Return the graph whose outputs are the largest size of each number that enters each product.
+
+    One output per layer and point, named ``ranges_{i}.{point}``, of shape (d_in,).
+    """
+    builder = _Builder(arch, stored, file, ranges=True)
+    builder.walk([Read(arch.layers, "mean")])
+    names = [f"{i}.{point}" for i in range(arch.layers) for point in POINTS]
+    return builder.model([(f"ranges_{name}", ["width"]) for name in names])
+
+
+def _shape(read: Read, arch: Architecture) -> list[str | int]:
+    return ["batch", "tokens", arch.width] if read.pooling == "tokens" else ["batch", arch.width]
 
 
 class _Builder:
     """Collects nodes and tensors; every method returns the name of the value it adds."""
 
-    def __init__(self, arch: Architecture, stored: Mapping[str, Stored], file: str) -> None:
-        self.arch, self.stored, self.file = arch, stored, file
+    def __init__(self, arch: Architecture, stored: Mapping[str, Stored], file: str, *, ranges: bool = False) -> None:
+        self.arch, self.stored, self.file, self.ranges = arch, stored, file, ranges
+        self.int8 = stored["words"].dtype == "int8"
         self.nodes: list[onnx.NodeProto] = []
         self.tensors: dict[str, onnx.TensorProto] = {}
 
-    def model(self, reads: Sequence[Read]) -> onnx.ModelProto:
+    def model(self, outputs: Sequence[tuple[str, list[Any]]]) -> onnx.ModelProto:
         import onnx
         from onnx import TensorProto, helper
 
-        self._walk(reads)
-        B, T, D = "batch", "tokens", self.arch.width
         inputs = [
-            helper.make_tensor_value_info("ids", TensorProto.INT32, [B, T]),
-            helper.make_tensor_value_info("lengths", TensorProto.INT32, [B]),
+            helper.make_tensor_value_info("ids", TensorProto.INT32, ["batch", "tokens"]),
+            helper.make_tensor_value_info("lengths", TensorProto.INT32, ["batch"]),
         ]
-        outputs = [
-            helper.make_tensor_value_info(
-                read.name, TensorProto.FLOAT, [B, T, D] if read.pooling == "tokens" else [B, D]
-            )
-            for read in reads
-        ]
-        graph = helper.make_graph(self.nodes, "firstbert", inputs, outputs, list(self.tensors.values()))
+        results = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs]
+        graph = helper.make_graph(self.nodes, "firstbert", inputs, results, list(self.tensors.values()))
         opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid(_FUSED, 1)]
         model = helper.make_model(graph, opset_imports=opsets, producer_name="firstbert")
         model.ir_version = _IR_VERSION
         assert isinstance(model, onnx.ModelProto)
         return model
 
-    def _walk(self, reads: Sequence[Read]) -> None:
+    def walk(self, reads: Sequence[Read]) -> None:
+        """Embeddings, then layer after layer up to the highest one read."""
         hidden = self._embeddings()
-        bias = self._attention_bias()
-        for layer in range(max(read.layer for read in reads) + 1):
+        top = max(read.layer for read in reads)
+        first_only = all(read.pooling == "cls" for read in reads if read.layer == top)
+        for layer in range(top + 1):
             if layer:
-                hidden = self._layer(layer - 1, hidden, bias)
+                hidden = self._layer(layer - 1, hidden, first_only=first_only and layer == top)
             for read in reads:
                 if read.layer == layer:
                     self._read(read, hidden)
@@ -195,7 +146,8 @@ class _Builder:
 
         if name not in self.tensors:
             place = self.stored[name]
-            tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=place.shape)
+            kind = TensorProto.INT8 if place.dtype == "int8" else TensorProto.FLOAT
+            tensor = TensorProto(name=name, data_type=kind, dims=place.shape)
             tensor.data_location = TensorProto.EXTERNAL
             facts = {"location": self.file, "offset": str(place.offset), "length": str(place.length)}
             tensor.external_data.extend(StringStringEntryProto(key=k, value=v) for k, v in facts.items())
@@ -210,13 +162,20 @@ class _Builder:
         return name
 
     def _embeddings(self) -> str:
-        words = self.node("Gather", [self.weight("words"), "ids"], "word_rows")  # (B, T, E)
-        rows = self.node("Add", [words, self._position_rows()], "rows")
+        rows = self.node("Add", [self._word_rows(), self._position_rows()], "rows")
         hidden = self._norm(rows, "embed_norm", "embeddings")
         if self.arch.embedding_width != self.arch.width:
             hidden = self.node("MatMul", [hidden, self.weight("project.weight")], "projected")
             hidden = self.node("Add", [hidden, self.weight("project.bias")], "embeddings_wide")  # (B, T, D)
         return hidden
+
+    def _word_rows(self) -> str:
+        """(B, T, E)."""
+        rows = self.node("Gather", [self.weight("words"), "ids"], "word_rows")
+        if not self.int8:
+            return rows
+        scale = self.node("Gather", [self.weight("words.scale"), "ids"], "word_scales")  # (B, T, 1)
+        return self.node("Mul", [self.node("Cast", [rows], "word_numbers", to=_FLOAT), scale], "word_values")
 
     def _position_rows(self) -> str:
         """(T, E), or (B, T, E) where positions depend on the tokens."""
@@ -240,41 +199,91 @@ class _Builder:
         """Positions as fairseq counts them: padding id + 1, + 2, …; the padding token itself takes none."""
         pad = self.constant("padding_id", np.array(padding_id, np.int32))
         real = self.node("Not", [self.node("Equal", ["ids", pad], "is_padding")], "is_real")
-        real = self.node("Cast", [real], "is_real_int", to=6)  # int32
+        real = self.node("Cast", [real], "is_real_int", to=_INT32)
         count = self.node("CumSum", [real, self.constant("axis_1", np.array(1, np.int32))], "count")
         return self.node("Add", [self.node("Mul", [count, real], "count_real"), pad], "position_ids")
 
-    def _attention_bias(self) -> str:
-        """The distance table cut to T × T, or no input at all."""
+    def _attention_bias(self, *, first_only: bool) -> str:
+        """The distance table cut to T × T, or to its first row, or no input at all."""
         if not self.arch.buckets:
             return ""
-        ends = self.node("Concat", [self._tokens(), self._tokens()], "ends", axis=0)
-        starts = self.constant("starts", np.zeros(2, np.int64))
-        axes = self.constant("axes_2_3", np.array([2, 3], np.int64))
-        return self.node("Slice", [self.weight("distance_bias"), starts, ends, axes], "bias")
+        name = "bias_first" if first_only else "bias"
+        if not self.has(name):
+            rows = self.constant("one_row", np.ones(1, np.int64)) if first_only else self._tokens()
+            ends = self.node("Concat", [rows, self._tokens()], f"{name}_ends", axis=0)
+            starts = self.constant("starts", np.zeros(2, np.int64))
+            axes = self.constant("axes_2_3", np.array([2, 3], np.int64))
+            self.node("Slice", [self.weight("distance_bias"), starts, ends, axes], name)
+        return name
 
-    def _layer(self, i: int, x: str, bias: str) -> str:
-        """(B, T, D) → (B, T, D): attention, then feed-forward, each added to its input and normalised."""
-        qkv = [self.weight(f"{i}.qkv.weight"), self.weight(f"{i}.qkv.bias")]
-        inputs = [x, *qkv, "lengths"] + (["", bias] if bias else [])
-        x_att = self.node("Attention", inputs, f"{i}.attention", domain=_FUSED, num_heads=self.arch.heads)
-        x = self._add_and_norm(self._product(x_att, f"{i}.mix"), x, f"{i}.mix")
-        inner = self._activation(self._product(x, f"{i}.up"), f"{i}.up")  # (B, T, F)
-        return self._add_and_norm(self._product(inner, f"{i}.down"), x, f"{i}.down")
+    def _layer(self, i: int, x: str, *, first_only: bool) -> str:
+        """(B, T, D) → (B, T, D), or (B, 1, D): attention, then feed-forward, each added to its input, normalised."""
+        first = self._first_position(x, i) if first_only else x
+        mixed = self._linear(self._attention(i, x, first), f"{i}.mix")
+        x = self._add_and_norm(mixed, first, f"{i}.mix")
+        inner = self._activation(self._linear(x, f"{i}.up"), f"{i}.up")  # (B, T, F)
+        return self._add_and_norm(self._linear(inner, f"{i}.down"), x, f"{i}.down")
 
-    def _product(self, x: str, name: str) -> str:
-        return self.node("MatMul", [x, self.weight(f"{name}.weight")], f"{name}.product")
+    def _first_position(self, x: str, i: int) -> str:
+        """(B, T, D) → (B, 1, D)."""
+        first = self.constant("first_row", np.zeros(1, np.int64))
+        return self.node("Gather", [x, first], f"{i}.first", axis=1)
 
-    def _add_and_norm(self, product: str, skip: str, name: str) -> str:
-        # Plain operators: SkipLayerNormalization does the same in one, and takes six times as long.
-        total = self.node("Add", [self._bias(product, name), skip], f"{name}.total")
-        return self._norm(total, f"{name}_norm", f"{name}.normed")
+    def _attention(self, i: int, x: str, first: str) -> str:
+        """Every position of `first`, which is `x` or its first position, looks at all of `x`."""
+        if first == x and not self.int8:
+            self._note_range(x, f"{i}.qkv")
+            qkv = [self.weight(f"{i}.qkv.weight"), self.weight(f"{i}.qkv.bias")]
+            bias = self._attention_bias(first_only=False)
+            inputs = [x, *qkv, "lengths"] + (["", bias] if bias else [])
+            return self.node("Attention", inputs, f"{i}.attention", domain=_FUSED, num_heads=self.arch.heads)
+        parts = [self._part(y, i, k, part) for k, (part, y) in enumerate((("query", first), ("key", x), ("value", x)))]
+        own_bias = "" if self.int8 else self.weight(f"{i}.qkv.bias")
+        inputs = [*parts, own_bias, "lengths", self._attention_bias(first_only=first != x)]
+        return self.node("MultiHeadAttention", inputs, f"{i}.attention", domain=_FUSED, num_heads=self.arch.heads)
 
-    def _bias(self, product: str, name: str) -> str:
+    def _part(self, x: str, i: int, k: int, part: str) -> str:
+        """Query, key or value, (B, T, D): the k-th third of the packed product."""
+        if self.int8:
+            return self._linear_int8(x, f"{i}.{part}", point=f"{i}.qkv")
+        D = self.arch.width
+        start, end = (self.constant(f"column_{n}", np.array([n * D], np.int64)) for n in (k, k + 1))
+        axis = self.constant("axes_1", np.ones(1, np.int64))
+        third = self.node("Slice", [self.weight(f"{i}.qkv.weight"), start, end, axis], f"{i}.{part}.weight")
+        return self.node("MatMul", [x, third], f"{i}.{part}.product")
+
+    def _linear(self, x: str, name: str) -> str:
+        """x · weight + bias."""
+        if self.int8:
+            return self._linear_int8(x, name, point=name)
+        self._note_range(x, name)
+        product = self.node("MatMul", [x, self.weight(f"{name}.weight")], f"{name}.product")
         return self.node("Add", [product, self.weight(f"{name}.bias")], f"{name}.sum")
 
-    def _activation(self, product: str, name: str) -> str:
-        x, out = self._bias(product, name), f"{name}.active"
+    def _linear_int8(self, x: str, name: str, *, point: str) -> str:
+        """The same in int8: each number is brought into [-127, 127] by its own factor, which the weights undo."""
+        one = self.constant("unit", np.array(1, np.float32))
+        middle = self.constant("middle", np.array(128, np.uint8))
+        small = f"{x}.small"
+        if not self.has(small):
+            scaled = self.node("Mul", [x, self.weight(f"{point}.inverse")], f"{x}.scaled")
+            self.node("QuantizeLinear", [scaled, one, middle], small)
+        weight = [self.weight(f"{name}.weight"), one, self.weight(f"{name}.scale"), middle, ""]
+        inputs = [small, *weight, self.weight(f"{name}.bias")]
+        return self.node("MatMulIntegerToFloat", inputs, f"{name}.sum", domain=_FUSED)
+
+    def _note_range(self, x: str, name: str) -> None:
+        if self.ranges:
+            axes = self.constant("axes_0_1", np.array([0, 1], np.int64))
+            size = self.node("Abs", [x], f"{name}.size")
+            self.node("ReduceMax", [size, axes], f"ranges_{name}", keepdims=0)
+
+    def _add_and_norm(self, x: str, skip: str, name: str) -> str:
+        # Plain operators: SkipLayerNormalization does the same in one, and takes six times as long.
+        return self._norm(self.node("Add", [x, skip], f"{name}.total"), f"{name}_norm", f"{name}.normed")
+
+    def _activation(self, x: str, name: str) -> str:
+        out = f"{name}.active"
         match self.arch.activation:
             case "gelu":
                 return self.node("Gelu", [x], out)
@@ -307,12 +316,12 @@ class _Builder:
     def _shares(self) -> str:
         """(B, 2, T)."""
         if not self.has("shares"):
-            T = self.node("Cast", [self.node("Squeeze", [self._tokens()], "T_scalar")], "T_int", to=6)  # int32
+            T = self.node("Cast", [self.node("Squeeze", [self._tokens()], "T_scalar")], "T_int", to=_INT32)
             zero, one = self.constant("zero", np.array(0, np.int32)), self.constant("one", np.array(1, np.int32))
             places = self.node("Range", [zero, T, one], "places")
             axes = self.constant("axes_1_2", np.array([1, 2], np.int64))
             lengths = self.node("Unsqueeze", ["lengths", axes], "lengths_column")  # (B, 1, 1)
-            real = self.node("Cast", [self.node("Less", [places, lengths], "is_real_place")], "real", to=1)  # float32
-            share = self.node("Div", [real, self.node("Cast", [lengths], "count_float", to=1)], "share")
+            real = self.node("Cast", [self.node("Less", [places, lengths], "is_real_place")], "real", to=_FLOAT)
+            share = self.node("Div", [real, self.node("Cast", [lengths], "count_float", to=_FLOAT)], "share")
             self.node("Concat", [share, share], "shares", axis=1)
         return "shares"

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from firstbert.cache import encode
 from firstbert.data import Label
 from firstbert.engine import Engine, EngineOptions, open_engine
 from firstbert.errors import EncoderError
@@ -88,9 +89,9 @@ class Predictor:
             )
         return engine
 
-    def predict(self, texts: Sequence[str]) -> Predictions:
-        """Return the answers for `texts`."""
-        encoded = self.engine.encode(texts)
+    def predict(self, texts: Sequence[str], *, cache: bool = False) -> Predictions:
+        """Return the answers for `texts`; with `cache`, vectors are taken from and kept in the cache folder."""
+        encoded = encode(self.engine, texts, cache)
         return Predictions(self.labels, self.head.probabilities(encoded.vectors[:, 0]), encoded.truncated)
 
     def with_threads(self, threads: int | None) -> Predictor:

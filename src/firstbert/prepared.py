@@ -1,6 +1,6 @@
 """An encoder's weights, laid out once for ONNX Runtime in the cache folder, and the small graphs beside them.
 
-Between graph.py and session.py. One folder per encoder holds `weights.bin`, which ONNX Runtime maps into
+Between session.py and engine.py. One folder per encoder holds `weights.bin`, which ONNX Runtime maps into
 memory, `index.json`, which says where each tensor lies in it, and a graph of some kilobytes for each set of
 reads. All is written elsewhere and moved into place whole, so another process sees all of it or nothing.
 """
@@ -14,19 +14,28 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, Literal
 
-from firstbert import graph
+import numpy.typing as npt
+
+from firstbert import graph, layout
+from firstbert.batches import batches
 from firstbert.catalog import EncoderFiles
 from firstbert.errors import EncoderError
 from firstbert.families import Architecture, Checkpoint, FloatArray, read_config
 from firstbert.graph import Read, Stored
 from firstbert.progress import progress
+from firstbert.quantize import SENTENCES, Ranges, find_ranges, quantize
+from firstbert.session import Session
 from firstbert.sources import cache_folder, sha256_of
+from firstbert.tokens import Tokenizer
+
+Precision = Literal["fp32", "int8"]
+Tensors = Iterable[tuple[str, npt.NDArray[Any]]]
 
 _PAGE = 4096  # tensors begin on pages, so that each can be mapped by itself
 _WEIGHTS, _INDEX = "weights.bin", "index.json"
@@ -40,7 +49,7 @@ class Prepared:
         folder: holds the weights and the graphs.
         architecture: its shape.
         weights_sha256: of model.safetensors, or of the list of its shards' hashes.
-        fingerprint: of everything that decides its vectors but tokens, layer, pooling and precision.
+        fingerprint: of everything that decides its vectors but tokens, layer and pooling.
     """
 
     folder: Path
@@ -55,15 +64,20 @@ class Prepared:
         if path.exists():
             return path
         model = graph.build(self.architecture, reads, _read_index(self.folder), _WEIGHTS)
+        return self.put(path.name, model.SerializeToString())
+
+    def put(self, name: str, model: bytes) -> Path:
+        """Write a graph beside the weights and return its path."""
+        path = self.folder / name
         try:
-            _write_whole(path, model.SerializeToString())
+            _write_whole(path, model)
         except OSError:  # a cache laid out by someone else, that we may only read
-            path = _own_copy(self.folder) / path.name
-            _write_whole(path, model.SerializeToString())
+            path = _own_copy(self.folder) / name
+            _write_whole(path, model)
         return path
 
 
-def prepare(files: EncoderFiles) -> Prepared:
+def prepare(files: EncoderFiles, precision: Precision = "fp32") -> Prepared:
     """Lay out an encoder's weights, unless that has been done, and return where they are.
 
     Raises:
@@ -71,12 +85,30 @@ def prepare(files: EncoderFiles) -> Prepared:
     """
     arch = read_config(files.config)
     sha256 = _weights_sha256(files.weights)
-    facts = json.dumps([graph.FORMAT, sha256, asdict(arch)], sort_keys=True)
+    facts = json.dumps([graph.FORMAT, precision, sha256, asdict(arch)], sort_keys=True)
     fingerprint = hashlib.sha256(facts.encode()).hexdigest()
     folder = cache_folder() / "prepared" / fingerprint[:32]
     if not _complete(folder):
-        folder = _lay_out(Checkpoint(files.weights, arch), folder, files.name)
+        checkpoint = Checkpoint(files.weights, arch)
+        tensors = layout.tensors(checkpoint)
+        if precision == "int8":
+            tensors = quantize(tensors, _ranges(files, prepare(files)))
+        folder = _lay_out(tensors, folder, f"{files.name} ({precision})")
     return Prepared(folder, arch, sha256, fingerprint)
+
+
+def _ranges(files: EncoderFiles, exact: Prepared) -> Ranges:
+    """How large the numbers get that enter each product, in float32, on our own sentences."""
+    arch = exact.architecture
+    tokenizer = Tokenizer(files.tokenizer, min(128, arch.positions), arch.vocabulary)
+    model = graph.build_ranges(arch, _read_index(exact.folder), _WEIGHTS)
+    session = Session(exact.put("ranges.onnx", model.SerializeToString()))
+
+    def run(ids: list[int]) -> dict[str, FloatArray]:
+        (batch,) = batches([ids], len(ids))
+        return dict(zip(session.names, session(batch), strict=True))
+
+    return find_ranges(tokenizer(SENTENCES).ids, run)
 
 
 def _weights_sha256(paths: tuple[Path, ...]) -> str:
@@ -95,18 +127,21 @@ def _complete(folder: Path) -> bool:
 
 def _read_index(folder: Path) -> dict[str, Stored]:
     index = json.loads((folder / _INDEX).read_text())
-    return {name: Stored(tuple(place["shape"]), place["offset"], place["length"]) for name, place in index.items()}
+    return {
+        name: Stored(tuple(place["shape"]), place["offset"], place["length"], place["dtype"])
+        for name, place in index.items()
+    }
 
 
-def _lay_out(checkpoint: Checkpoint, folder: Path, name: str) -> Path:
+def _lay_out(tensors: Tensors, folder: Path, name: str) -> Path:
     """Write weights and index, then move them to `folder`; where that can't be, into a temporary one."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(dir=folder.parent, prefix="making-"))
     except OSError:
-        return _write_folder(checkpoint, _own_folder(), name)
+        return _write_folder(tensors, _own_folder(), name)
     try:
-        _write_folder(checkpoint, work, name)
+        _write_folder(tensors, work, name)
         return _move(work, folder)
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -133,17 +168,16 @@ def _own_copy(folder: Path) -> Path:
     return copy
 
 
-def _write_folder(checkpoint: Checkpoint, folder: Path, name: str) -> Path:
+def _write_folder(tensors: Tensors, folder: Path, name: str) -> Path:
     index = {}
-    total = checkpoint.architecture.layers
     try:
         with (
             (folder / _WEIGHTS).open("wb") as file,
-            progress(f"Preparing {name}", total, "layers") as advance,
+            progress(f"Preparing {name}", unit="tensors") as advance,
         ):
-            for key, array in graph.weights(checkpoint):
+            for key, array in tensors:
                 index[key] = asdict(_append(file, array))
-                advance(key.endswith(".qkv.weight"))
+                advance(1)
             file.flush()
             os.fsync(file.fileno())
         _write_whole(folder / _INDEX, json.dumps(index).encode())
@@ -155,12 +189,12 @@ def _write_folder(checkpoint: Checkpoint, folder: Path, name: str) -> Path:
     return folder
 
 
-def _append(file: BinaryIO, array: FloatArray) -> Stored:
+def _append(file: BinaryIO, array: npt.NDArray[Any]) -> Stored:
     data = array.tobytes()  # (d_in, d_out) in C order, also where `array` is a transposed view
     offset = file.tell()
     file.write(data)
     file.write(b"\0" * (-len(data) % _PAGE))
-    return Stored(array.shape, offset, len(data))
+    return Stored(array.shape, offset, len(data), str(array.dtype))
 
 
 def _move(work: Path, folder: Path) -> Path:

@@ -1,6 +1,6 @@
 """A batch → vectors, by ONNX Runtime.
 
-After graph.py and prepared.py on the way of a sentence.
+After graph.py on the way of a sentence.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class Session:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        # The graph is made of fused operators already, and shapes change from batch to batch.
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        # The graph is made of fused operators already: only constants are left to fold, once.
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.enable_mem_pattern = False
         options.log_severity_level = 3
         try:
@@ -60,3 +60,8 @@ class Session:
         """Return one array per read of the graph: (B, D), or (B, T, D) for "tokens"."""
         outputs = self._session.run(None, {"ids": batch.ids, "lengths": batch.lengths})
         return [np.asarray(output) for output in outputs]
+
+    @property
+    def names(self) -> list[str]:
+        """The outputs' names, in order."""
+        return [output.name for output in self._session.get_outputs()]

@@ -20,7 +20,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 
 from firstbert.errors import SourceError
 from firstbert.hub import HubFile, hub_cached, hub_download
@@ -249,6 +248,8 @@ def _check(path: Path, file: PinnedFile) -> None:
 
 @contextmanager
 def _lock(key: str, what: str) -> Iterator[None]:
+    from filelock import FileLock, Timeout  # here: it takes longer to import than a cached file takes to find
+
     folder = cache_folder() / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / f"{key}.lock")

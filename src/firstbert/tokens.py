@@ -6,9 +6,11 @@ written in that file are replaced by ours.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from tokenizers import Tokenizer as RustTokenizer
@@ -69,6 +71,11 @@ class Tokenizer:
         """
         encodings = self._rust.encode_batch_fast(texts)
         return Tokens([e.ids for e in encodings], [bool(e.overflowing) for e in encodings])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The sha256 of all that it does, as opened: the files may have changed since."""
+        return hashlib.sha256(self._rust.to_str().encode()).hexdigest()
 
     def words(self, text: str) -> list[str]:
         """Return the tokens of one text as strings, special ones included."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.base import clone
 
 from firstbert import artifact
 from firstbert.classifier import SentenceClassifier
@@ -20,6 +21,8 @@ from firstbert.data import DataOptions, Examples, read, without_overlap
 from firstbert.errors import DataError, UsageError
 from firstbert.evaluate import Evaluation, evaluate, true_classes
 from firstbert.head import encode_labels
+
+INT8_ROWS = 1000  # enough to see a loss of a point
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class TrainOptions:
         test_size: that part, in [0, 1); with 0 nothing is measured.
         seed: of the hold-out and of the cross-validation.
         portable: put the encoder into the model folder.
+        max_int8_loss: with int8, the most points of cross-validated accuracy it may cost against fp32.
         reading: columns, bad rows, repeats.
         classifier: arguments of `SentenceClassifier`.
     """
@@ -43,6 +47,7 @@ class TrainOptions:
     test_size: float = 0.25
     seed: int = 0
     portable: bool = False
+    max_int8_loss: float = 1.0
     reading: DataOptions = field(default_factory=DataOptions)
     classifier: dict[str, Any] = field(default_factory=dict)
 
@@ -96,14 +101,35 @@ def train(options: TrainOptions, say: Callable[[str], None] = lambda message: No
     train_rows, test_rows = _rows(options, say)
     say(f"Training on {len(train_rows.texts)} rows of {train_rows.source}.")
     classifier = SentenceClassifier(random_state=options.seed, **options.classifier)
+    if classifier.precision == "int8":
+        _check_int8(train_rows, classifier, options, say)
     classifier.fit_examples(train_rows)
     test = None
     if test_rows is not None:
-        test = evaluate(test_rows, classifier.predictor_.predict(test_rows.texts))
+        test = evaluate(test_rows, classifier.predictor_.predict(test_rows.texts, cache=classifier.cache))
         names = ("n", "accuracy", "macro_f1", "log_loss", "ece", "baseline_accuracy")
         classifier.facts_["test"] = {name: getattr(test, name) for name in names}
     folder = classifier.save(options.output, portable=options.portable)
     return Training(folder, classifier, len(train_rows.texts), time.perf_counter() - start, test)
+
+
+def _check_int8(
+    rows: Examples, classifier: SentenceClassifier, options: TrainOptions, say: Callable[[str], None]
+) -> None:
+    """Tell what int8 costs in accuracy, by cross-validation on some of the rows; refuse where that is too much."""
+    chosen = np.random.default_rng(options.seed).permutation(len(rows.texts))[:INT8_ROWS]
+    sample = rows.take(sorted(chosen.tolist()))
+    fp32, int8 = (clone(classifier).set_params(precision=p).fit_examples(sample).cv_accuracy_ for p in ("fp32", "int8"))
+    if fp32 is None or int8 is None:
+        say("There are too few rows to measure what int8 costs in accuracy.")
+        return
+    cost = f"int8 brings the cross-validated accuracy on {len(sample.texts)} rows from {fp32:.1%} to {int8:.1%}"
+    if 100 * (fp32 - int8) > options.max_int8_loss:
+        raise UsageError(
+            f"{cost}; at most {options.max_int8_loss:g} points may be lost. Take fp32, or raise --max-int8-loss "
+            "(in Python: max_int8_loss)."
+        )
+    say(f"{cost}.")
 
 
 def _rows(options: TrainOptions, say: Callable[[str], None]) -> tuple[Examples, Examples | None]:

@@ -1,0 +1,338 @@
+"""The JSON files of a run → tables in docs/benchmarks.md and a plot. `python -m benchmarks.report` writes both.
+
+No figure is typed by hand: a test compares the page with what is made here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+PAGE, PLOT = ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "benchmarks.svg"
+BEGIN, END = "<!-- figures: begin (made by benchmarks/report.py) -->", "<!-- figures: end -->"
+NOTHING = "Nothing has been measured yet: `make bench`.\n"
+
+Parts = dict[str, Any]
+Cell = str | float | int | None
+
+
+def read(folder: Path) -> dict[str, Parts]:
+    """Return section → its parts, of the sections that are there."""
+    return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+
+
+def render(sections: dict[str, Parts]) -> str:
+    """Return all tables as Markdown."""
+    if not sections:
+        return NOTHING
+    makers: dict[str, Callable[[Parts], list[str]]] = {
+        "throughput": _throughput, "int8": _int8, "tutorial": _tutorial, "latency": _latency, "memory": _memory,
+    }  # fmt: skip
+    blocks = [_machine(next(iter(sections.values()))["header"]), _goals(sections)]
+    blocks += [block for name, make in makers.items() if name in sections for block in make(sections[name])]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def write(folder: Path, page: Path = PAGE, plot: Path = PLOT) -> None:
+    """Put the tables into the page, and draw the plot."""
+    sections = read(folder)
+    before, rest = page.read_text(encoding="utf-8").split(BEGIN)
+    after = rest.split(END)[1]
+    page.write_text(f"{before}{BEGIN}\n\n{render(sections)}\n{END}{after}", encoding="utf-8")
+    if "throughput" in sections:
+        draw(sections["throughput"], plot)
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[Cell]]) -> str:
+    """Return a Markdown table; the first column to the left, the others to the right."""
+    head = list(head)
+    lines = [head, ["---"] + ["--:"] * (len(head) - 1), *([_cell(cell) for cell in row] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _cell(value: Cell) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.1e}" if 0 < abs(value) < 0.001 else f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}"
+    return f"{value:,}" if isinstance(value, int) else value
+
+
+# ---------------------------------------------------------------- the machine and the goals
+
+
+def _machine(header: Parts) -> str:
+    machine, versions = header["machine"], header["versions"]
+    listed = {name: number for libraries in reversed(versions.values()) for name, number in libraries.items()}
+    flags = ", ".join(machine["flags"])
+    warning = "**A quick run: these figures mean nothing.**\n\n" if header["quick"] else ""
+    return (
+        f"{warning}{machine['cpu']} (family/model/stepping {machine['family']}; {flags}), {machine['cores']} cores, "
+        f"{machine['threads']} threads for every system, {machine['memory_gb']:.0f} GB, Python {machine['python']}. "
+        + ", ".join(f"{name} {number}" for name, number in sorted(listed.items()))
+        + "."
+    )
+
+
+def _goals(sections: dict[str, Parts]) -> str:
+    rows = [*_goals_throughput(sections.get("throughput", {})), *_goals_int8(sections.get("int8", {})),
+            *_goals_tutorial(sections.get("tutorial", {})), *_goals_latency(sections.get("latency", {})),
+            *_goals_memory(sections.get("memory", {}))]  # fmt: skip
+    if not rows:
+        return ""
+    shown = [(what, f"{sign} {goal:g}", value, "yes" if _met(sign, goal, value) else "**no**")
+             for what, sign, goal, value in rows]  # fmt: skip
+    return "### Goals\n\n" + table(["", "goal", "measured", "reached"], shown)
+
+
+Goal = tuple[str, str, float, float]
+
+
+def _met(sign: str, goal: float, value: float) -> bool:
+    return value >= goal if sign == "≥" else value <= goal
+
+
+def _peers(part: Parts, precision: str) -> dict[str, Parts]:
+    """Return the peers that were measured at a precision."""
+    return {name: facts for name, facts in part["systems"].items()
+            if facts["system"] != "firstbert" and "rate" in facts and facts["precision"] == precision}  # fmt: skip
+
+
+def _fastest(part: Parts, precision: str) -> tuple[str, Parts] | None:
+    peers = _peers(part, precision)
+    return max(peers.items(), key=lambda item: float(item[1]["rate"])) if peers else None
+
+
+def _goals_throughput(parts: Parts) -> Iterable[Goal]:
+    for name, part in _measured(parts):
+        if fastest := _fastest(part, "fp32"):
+            yield f"{name}, fp32: times {fastest[0]}", "≥", 1.0, fastest[1]["firstbert_faster"]
+    for name, part in _measured(parts):
+        yield f"{name}, fp32: useful arithmetic, share of the best sgemm", "≥", 0.92, share(part, "firstbert")
+        worst = max(facts["max_difference"] for facts in part["systems"].values() if "rate" in facts)
+        yield f"{name}, fp32: largest difference from any peer", "≤", 1e-4, worst
+
+
+def _goals_int8(parts: Parts) -> Iterable[Goal]:
+    for name, part in _measured(parts):
+        if name.startswith("rates") and (fastest := _fastest(part, "int8")):
+            yield f"{name[7:]}, int8: times {fastest[0]}", "≥", 1.1, fastest[1]["firstbert_faster"]
+    changes = [part["change"] for name, part in _measured(parts) if name.startswith("accuracy")]
+    if changes:
+        yield (
+            f"int8: points of accuracy lost, mean of {len(changes)} encoders, dev and test",
+            "≤",
+            0.3,
+            -sum(changes) / len(changes),
+        )
+    if part := parts.get("less, minilm"):
+        (fastest,) = _peers(part, "int8").values()
+        yield (
+            "less: points of test accuracy above the peer's",
+            "≥",
+            0.0,
+            100 * (part["firstbert"]["test"] - part["peer"]["test"]),
+        )
+        yield f"less: rows/s, times {part['peer']['system']}", "≥", 1.5, fastest["firstbert_faster"]
+
+
+def _goals_tutorial(parts: Parts) -> Iterable[Goal]:
+    if part := parts.get("vectors"):
+        systems = part["systems"]
+        yield "the tutorial's vectors, fp32: times its code", "≥", 3.5, systems["firstbert"]["faster"]
+        yield "the tutorial's vectors, int8: times its code", "≥", 6.0, systems["firstbert int8"]["faster"]
+        yield "the tutorial's vectors, fp32: largest difference", "≤", 1e-4, systems["firstbert"]["max_difference"]
+    if part := parts.get("result"):
+        reached = [trial for trial in part["timed"] if trial["accuracy"] >= part["target"]]
+        best = max((trial["sooner"] for trial in reached), default=0.0)
+        yield "the tutorial's result: times sooner", "≥", 10.0, best
+
+
+def _goals_latency(parts: Parts) -> Iterable[Goal]:
+    if part := parts.get("warm"):
+        systems = part["systems"]
+        for name in ("sentence-transformers", "transformers pipeline"):
+            if "p50" in systems[name]:
+                yield (
+                    f"one sentence, warm: share of {name}'s p50",
+                    "≤",
+                    0.5,
+                    (systems["firstbert"]["p50"] / systems[name]["p50"]),
+                )
+    if part := parts.get("cold"):
+        yield "one sentence, cold: times `import onnxruntime`", "≤", 2.5, part["times_import"]
+
+
+def _goals_memory(parts: Parts) -> Iterable[Goal]:
+    if part := parts.get("stream"):
+        yield "a stream of a million texts: peak memory, times that of 10,000", "≤", 1.2, part["ratio"]
+
+
+def _measured(parts: Parts) -> list[tuple[str, Parts]]:
+    return [(name, part) for name, part in parts.items() if name != "header"]
+
+
+# ---------------------------------------------------------------- sections
+
+
+def best_sgemm(part: Parts) -> float:
+    """Return the best rate of a square product seen while a part was measured, GFLOP/s."""
+    return max(rate for sample in part["sgemm"] for rate in sample.values())
+
+
+def share(part: Parts, system: str) -> float:
+    """Return a system's useful arithmetic as a share of that."""
+    rate: float = part["systems"][system]["rate"]
+    return rate / part["n"] * float(part["gflop"]) / best_sgemm(part)
+
+
+def _throughput(parts: Parts) -> list[str]:
+    blocks = ["### Sentences a second, fp32, equal output"]
+    for name, part in _measured(parts):
+        rows = []
+        for system, facts in _ranked(part):
+            arithmetic = facts["rate"] / part["n"] * part["gflop"]
+            rows.append((system, facts["rate"], _times(facts), facts["without_tokenising"], arithmetic,
+                         f"{100 * share(part, system):.0f} %", facts["max_difference"], _setting(facts)))  # fmt: skip
+        head = [
+            "",
+            "texts/s",
+            "firstbert is",
+            "without tokenising",
+            "GFLOP/s",
+            "of best sgemm",
+            "difference",
+            "setting",
+        ]
+        size = f"{part['n']:,} texts, {part['tokens'] / part['n']:.0f} tokens each; best sgemm {best_sgemm(part):.0f} GFLOP/s"
+        blocks.append(f"**{name}** ({size})\n\n{table(head, rows)}{_missing(part)}")
+    return blocks
+
+
+def _ranked(part: Parts) -> list[tuple[str, Parts]]:
+    measured = [(name, facts) for name, facts in part["systems"].items() if "rate" in facts]
+    return sorted(measured, key=lambda item: -item[1]["rate"])
+
+
+def _times(facts: Parts) -> str:
+    return "–" if facts["firstbert_faster"] == 1 else f"{facts['firstbert_faster']:.2f} ×"
+
+
+def _setting(facts: Parts) -> str:
+    parts = [f"{key.replace('_', ' ')} {value}" for key, value in facts["setting"].items() if key != "environment"]
+    parts += [f"{key}={value}" for key, value in facts["setting"].get("environment", {}).items()]
+    return ", ".join(parts) or "as it comes"
+
+
+def _missing(part: Parts) -> str:
+    lines = [f"{name}: {facts['error']}" for name, facts in part["systems"].items() if "error" in facts]
+    return "\n\nNot to be had: " + "; ".join(lines) + "." if lines else ""
+
+
+def _int8(parts: Parts) -> list[str]:
+    blocks = ["### int8"]
+    for name, part in _measured(parts):
+        if name.startswith("rates"):
+            rows = [(system, facts["rate"], _times(facts), facts["max_difference"], _setting(facts))
+                    for system, facts in _ranked(part)]  # fmt: skip
+            head = ["", "texts/s", "firstbert int8 is", "difference", "setting"]
+            blocks.append(f"**{name[7:]}**, {part['n']:,} texts\n\n{table(head, rows)}{_missing(part)}")
+    rows = [row for name, part in _measured(parts) if name.startswith("accuracy") for row in _accuracy(name[10:], part)]
+    if rows:
+        head = ["accuracy of the head, %", "dev", "test", "dev, all rows", "test, all rows"]
+        blocks.append(table(head, rows))
+    if part := parts.get("less, minilm"):
+        blocks.append(_less(part))
+    return blocks
+
+
+def _accuracy(encoder: str, part: Parts) -> Iterable[list[Cell]]:
+    for precision, facts in part["precisions"].items():
+        numbers = [*facts["mean"].values(), *facts["all_rows"].values()]
+        yield [f"{encoder} {precision}", *(f"{100 * number:.2f}" for number in numbers)]
+
+
+def _less(part: Parts) -> str:
+    peer, own = part["peer"], part["firstbert"]
+    accuracy = {name: own["test"] if facts["system"] == "firstbert" else peer["test"]
+                for name, facts in part["systems"].items()}  # fmt: skip
+    rows = [(name, facts["rate"], f"{100 * accuracy[name]:.2f}", _times(facts)) for name, facts in _ranked(part)]
+    text = f"**The same task by doing less**: the {part['n']:,} test sentences of SST-2, MiniLM, mean vectors, logistic"
+    return f"{text} regression\n\n{table(['', 'texts/s', 'test accuracy, %', 'firstbert is'], rows)}"
+
+
+def _tutorial(parts: Parts) -> list[str]:
+    blocks = ["### The tutorial's job"]
+    if part := parts.get("vectors"):
+        rows = [(name, facts["seconds"], f"{facts['faster']:.2f} ×", facts["max_difference"], facts["whole_process"])
+                for name, facts in part["systems"].items()]  # fmt: skip
+        head = ["", "sentences to vectors, s", "faster", "difference", "whole process, s"]
+        blocks.append(f"{part['n']:,} sentences to [CLS] vectors, DistilBERT shape\n\n{table(head, rows)}")
+    if part := parts.get("result"):
+        rows = [(f"{t['name']}, layer {t['layer']}, int8, {t['rows']:,} rows", f"{100 * t['accuracy']:.1f}", t["seconds"],
+                 f"{t['sooner']:.1f} ×") for t in part["timed"]]  # fmt: skip
+        rows.append(("the tutorial's code", f"{100 * part['target']:.1f}", part["tutorial_seconds"], "1.0 ×"))
+        head = ["its result", "accuracy, %", "whole process, s", "sooner"]
+        blocks.append(table(head, rows))
+    return blocks
+
+
+def _latency(parts: Parts) -> list[str]:
+    blocks = ["### One sentence"]
+    if part := parts.get("warm"):
+        rows = [(name, *(f"{1000 * facts[q]:.1f}" for q in ("p50", "p99")))
+                for name, facts in part["systems"].items() if "p50" in facts]  # fmt: skip
+        blocks.append(f"Warm, in process, MiniLM\n\n{table(['', 'p50, ms', 'p99, ms'], rows)}{_missing(part)}")
+    if part := parts.get("cold"):
+        rows = [(name, f"{1000 * value:.0f}") for name, value in part["medians"].items()]
+        blocks.append(f"From the shell\n\n{table(['', 'ms'], rows)}")
+    return blocks
+
+
+def _memory(parts: Parts) -> list[str]:
+    blocks = ["### Memory"]
+    if part := parts.get("systems, minilm"):
+        rows = [(name, facts["opened"] / 2**20, facts["peak"] / 2**20)
+                for name, facts in part["systems"].items() if "peak" in facts]  # fmt: skip
+        head = ["", "opened, MB", "peak, MB"]
+        blocks.append(f"MiniLM, {part['n']:,} texts\n\n{table(head, rows)}{_missing(part)}")
+    if part := parts.get("stream"):
+        rows = [(f"{int(n):,} texts streamed", facts["peak"] / 2**20) for n, facts in part["peaks"].items()]
+        blocks.append(table(["", "peak, MB"], rows))
+    return blocks
+
+
+# ---------------------------------------------------------------- the plot
+
+
+def draw(parts: Parts, path: Path) -> None:
+    """Draw texts a second of every system, one panel per load."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    loads = _measured(parts)
+    heights = [len(_ranked(part)) for _, part in loads]
+    with mpl.rc_context({"svg.hashsalt": "firstbert", "font.size": 8}):
+        figure = Figure(figsize=(7, 0.28 * sum(heights) + 0.6 * len(loads)), layout="constrained")
+        axes = figure.subplots(len(loads), 1, gridspec_kw={"height_ratios": heights}, squeeze=False)[:, 0]
+        for axis, (name, part) in zip(axes, loads, strict=True):
+            _panel(axis, name, _ranked(part)[::-1])
+        figure.savefig(path, metadata={"Date": None})
+
+
+def _panel(axis: Any, name: str, ranked: list[tuple[str, Parts]]) -> None:
+    labels, rates = [label for label, _ in ranked], [facts["rate"] for _, facts in ranked]
+    colours = ["#d1495b" if label.startswith("firstbert") else "#9aa5b1" for label in labels]
+    bars = axis.barh(labels, rates, color=colours)
+    axis.bar_label(bars, fmt="%.0f", padding=3)
+    axis.set_title(f"{name}, fp32, texts a second", loc="left", fontsize=8)
+    axis.spines[["top", "right", "bottom"]].set_visible(False)
+    axis.tick_params(left=False, bottom=False, labelbottom=False)
+    axis.margins(x=0.1)
+
+
+if __name__ == "__main__":
+    write(ROOT / "benchmarks" / "results")

@@ -1,0 +1,57 @@
+"""The sentences that are encoded."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+Row = tuple[str, int]
+LONG = 250  # tokens, special ones not counted: what is read stays below the usual cut at 256
+
+_WHO = ("the film", "this story", "her acting", "the second half", "a clever plot", "their music", "an old joke",
+        "the hero", "that ending", "every scene")  # fmt: skip
+_HOW = ("is", "was", "feels", "seems", "stays", "becomes", "looks", "sounds")
+_WHAT = ("warm", "dull", "funny", "slow", "moving", "lifeless", "charming", "silly", "brave", "hollow", "sharp", "loud")
+
+
+def sst2(folder: Path, split: str) -> list[Row]:
+    """Return the rows of train, dev or test: (sentence, 0 or 1)."""
+    with (folder / f"{split}.tsv").open(encoding="utf-8", newline="") as file:
+        return [(text, int(label)) for text, label in csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)]
+
+
+def short(rows: Sequence[Row], n: int) -> list[str]:
+    """Return the first `n` distinct sentences: nobody gains from having met one before."""
+    return list(itertools.islice(dict.fromkeys(text for text, _ in rows), n))
+
+
+def long(rows: Sequence[Row], n: int, count: Callable[[str], int]) -> list[str]:
+    """Return `n` texts of sentences joined until another one would pass `LONG` tokens."""
+    texts, current, tokens = [], [], 0
+    for text, _ in rows:
+        more = count(text)
+        if tokens + more > LONG and current:
+            texts.append(" ".join(current))
+            current, tokens = [], 0
+        if len(texts) == n:
+            break
+        current.append(text)
+        tokens += more
+    return texts
+
+
+def made(n: int) -> Iterator[str]:
+    """Yield `n` short texts, all different, made of few words."""
+    for i in range(n):
+        first, j = i % len(_WHO), i // len(_WHO)
+        second, k = j % len(_HOW), j // len(_HOW)
+        third, number = k % len(_WHAT), k // len(_WHAT)
+        yield f"{_WHO[first]} {_HOW[second]} {_WHAT[third]} {number}"
+
+
+def sample(texts: Sequence[str], n: int) -> list[str]:
+    """Return `n` of the texts, evenly spread."""
+    step = max(len(texts) // n, 1)
+    return list(texts[::step])[:n]

@@ -1,0 +1,123 @@
+"""Tensors in float32 → the same in int8, a quarter of the size, for products in int8.
+
+After session.py on the way of a sentence. Every number that enters a product gets a factor of its own, found once
+on sentences of ours, that brings it into [-127, 127]; the weights it meets undo the factor (SmoothQuant: Xiao et
+al. 2023, eq. 4). So nothing depends on what else is in a batch.
+Weights keep 7 bits: processors without VNNI add two products of 8 × 8 bits in 16, which overflows with 8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from firstbert.families import FloatArray
+from firstbert.graph import POINTS
+
+Ranges = Mapping[str, FloatArray]
+
+WEIGHT_LIMIT = 63
+INPUT_LIMIT = 127
+SHARE = 0.8  # of the difficulty that the weights take over: best of 0.5 to 1 on MiniLM and MPNet
+ROOM = 1.1  # inputs may be so much larger than any seen before they are cut off
+
+# Short and long, plain and odd, in several languages: only their numbers' sizes are looked at.
+SENTENCES = (
+    "A small, warm film that knows exactly what it wants to say.",
+    "I waited forty minutes on the phone and nobody could tell me where my parcel is!",
+    "Please cancel my subscription as of 31/12/2025 (customer no. 4711-0815).",
+    "The acting is wooden, the plot makes no sense, and I still could not look away.",
+    "How do I reset my password if I no longer have access to my e-mail address?",
+    "Shares of the company fell 3.2% on Tuesday after it cut its forecast for the year.",
+    "no", "Great!!! :-)", "WORST. PURCHASE. EVER.", "ok thx bye", "?", "C++ or Rust?",
+    "It is neither as funny as it thinks it is nor half as deep as its ending would have us believe.",
+    "The committee, having heard both sides, adjourned without a decision until the second week of May.",
+    "She sells home-made jam, honey and candles at the market on Saturdays, whatever the weather.",
+    "Der Zug nach Köln hatte wieder einmal eine Stunde Verspätung, und niemand wusste warum.",
+    "La comida estaba fría, pero el camarero fue muy amable y nos invitó al postre.",
+    "Le service était impeccable, même si l'attente nous a paru un peu longue.",
+    "请问营业时间是几点？", "この映画は本当に素晴らしかった。", "Фильм показался мне слишком длинным.",
+    "http://example.com/a?b=c&d=%20 returned 404 (Not Found) at 12:34:56.789Z",
+    "a visually stunning rumination on love",
+    "gas pump jack rod string kelly bushing annulus blowout preventer mud logger derrick",
+    "Mitochondria produce most of the cell's supply of adenosine triphosphate by oxidative phosphorylation.",
+    "The goalkeeper saved two penalties, yet the visitors won by a header in the last minute of extra time.",
+    "x = [f(i) for i in range(10) if i % 2 == 0]  # only even ones",
+    "Stir in the flour, fold in the egg whites, and bake at 180 degrees for twenty-five minutes until golden.",
+    "Never before had so many people said so little about so much, and charged for it by the hour, as here. " * 6,
+)  # fmt: skip
+
+
+def find_ranges(ids: Iterable[list[int]], run: Callable[[list[int]], Mapping[str, FloatArray]]) -> Ranges:
+    """Return the largest size of each number that enters each product.
+
+    Args:
+        ids: token ids of some texts.
+        run: gives a text's ranges, as `graph.build_ranges` names them.
+    """
+    largest: dict[str, FloatArray] = {}
+    for row in ids:
+        for name, sizes in run(row).items():
+            point = name.removeprefix("ranges_")
+            largest[point] = np.maximum(largest[point], sizes) if point in largest else sizes
+    return largest
+
+
+def quantize(tensors: Iterable[tuple[str, FloatArray]], ranges: Ranges) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+    """Yield int8 products and word table, with their factors; everything else as it is.
+
+    Args:
+        tensors: what layout.py yields.
+        ranges: of `find_ranges`.
+    """
+    for name, array in tensors:
+        layer, _, rest = name.partition(".")
+        point, _, kind = rest.partition(".")
+        if name == "words":
+            yield from _table(array)
+        elif point in POINTS and kind == "weight":
+            yield from _product(layer, point, array, ranges[f"{layer}.{point}"])
+        elif point == "qkv" and kind == "bias":
+            yield from zip(_names(layer, point, "bias"), np.split(array, 3), strict=True)
+        else:
+            yield name, array
+
+
+def _names(layer: str, point: str, kind: str) -> list[str]:
+    parts = ("query", "key", "value") if point == "qkv" else (point,)
+    return [f"{layer}.{part}.{kind}" for part in parts]
+
+
+def _table(words: FloatArray) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+    """One factor a row."""
+    scale = np.maximum(np.abs(words).max(axis=1, keepdims=True), 1e-12) / INPUT_LIMIT
+    yield "words", np.round(words / scale).astype(np.int8)
+    yield "words.scale", scale.astype(np.float32)
+
+
+def _product(layer: str, point: str, weight: FloatArray, largest: FloatArray) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+    """One factor a column, after each row has taken over the factor of the number it meets."""
+    step = _steps(largest, np.abs(weight).max(axis=1))  # (d_in,)
+    yield f"{layer}.{point}.inverse", (1 / step).astype(np.float32)
+    parts = 3 if point == "qkv" else 1
+    weights = np.split(weight * step[:, None], parts, axis=1)
+    for name, part in zip(_names(layer, point, "weight"), weights, strict=True):
+        scale = np.maximum(np.abs(part).max(axis=0), 1e-12) / WEIGHT_LIMIT  # (d_out,)
+        yield name, np.round(part / scale).astype(np.int8)
+        yield f"{name.removesuffix('weight')}scale", scale.astype(np.float32)
+
+
+def _steps(inputs: FloatArray, weights: FloatArray) -> FloatArray:
+    """What one unit of each quantised number stands for: the difficulty is shared between inputs and weights.
+
+    Args:
+        inputs: (d_in,) the largest size of each number.
+        weights: (d_in,) the largest size of the weights it meets.
+    """
+    share = np.maximum(inputs, 1e-6 * inputs.max()) ** SHARE / np.maximum(weights, 1e-6 * weights.max()) ** (1 - SHARE)
+    unit = (inputs / share).max() * ROOM / INPUT_LIMIT
+    steps: FloatArray = share * unit
+    return steps
