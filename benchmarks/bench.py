@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -135,8 +136,8 @@ class Results:
         start, before = time.time(), machine.others()
         try:
             value = measure()
-        except (BenchError, subprocess.CalledProcessError, LookupError) as error:  # the other parts are worth having
-            note(f"{self.path.stem} {name} failed: {type(error).__name__}: {error}")
+        except Exception:  # whatever it is, the other parts are worth having
+            note(f"{self.path.stem} {name} failed:\n{traceback.format_exc()}")
             self.failed.append(f"{self.path.stem} {name}")
             return
         value["taken"] = {
@@ -249,7 +250,9 @@ class Bench:
                     found[name] = worker.ask("versions")["versions"]
         return found
 
+    @cached_property
     def header(self) -> dict[str, Any]:
+        """What every file begins with."""
         options = self.options
         return {
             "machine": machine.facts(options.threads),

@@ -74,7 +74,8 @@ def _mean_of_last(encoder: Path) -> Any:
 def onnx_folder(encoder: Path, target: Path, level: str) -> Path:
     """Export with optimum, then optimise as sentence-transformers does.
 
-    `level` is O2 (fused operators; O3 would approximate GELU, and the vectors with it) or the name of an instruction set, for int8.
+    `level` is O2 (fused operators; O3 would approximate GELU, and the vectors with it), or the name of an
+    instruction set, for int8.
     """
     if not (target / "onnx" / f"model_{level}.onnx").exists():
         from sentence_transformers import (

@@ -86,7 +86,7 @@ def _split(n: int, job: dict[str, Any]) -> tuple[Any, Any]:
     """The rows that are trained on and those that are held out: the last ones, or a random quarter."""
     import numpy as np
 
-    if "held_out" in job:
+    if job["held_out"]:
         return np.arange(n - job["held_out"]), np.arange(n - job["held_out"], n)
     order = np.random.default_rng(0).permutation(n)
     return order[n // 4 :], order[: n // 4]

@@ -207,7 +207,7 @@ def _throughput(parts: Parts) -> list[str]:
             "difference",
             "setting",
         ]
-        size = f"{part['n']:,} texts, {part['tokens'] / part['n']:.0f} tokens each; best sgemm {best_sgemm(part):.0f} GFLOP/s"
+        size = f"{part['n']:,} texts of {part['tokens'] / part['n']:.0f} tokens; sgemm {best_sgemm(part):.0f} GFLOP/s"
         blocks.append(f"**{name}** ({size})\n\n{table(head, rows)}{_missing(part)}")
     return blocks
 
@@ -272,12 +272,16 @@ def _tutorial(parts: Parts) -> list[str]:
         head = ["", "sentences to vectors, s", "faster", "difference", "whole process, s"]
         blocks.append(f"{part['n']:,} sentences to [CLS] vectors, DistilBERT shape\n\n{table(head, rows)}")
     if part := parts.get("result"):
-        rows = [(f"{t['name']}, layer {t['layer']}, int8, {t['rows']:,} rows", f"{100 * t['accuracy']:.1f}", t["seconds"],
-                 f"{t['sooner']:.1f} ×") for t in part["timed"]]  # fmt: skip
+        rows = [_reached(trial) for trial in part["timed"]]
         rows.append(("the tutorial's code", f"{100 * part['target']:.1f}", part["tutorial_seconds"], "1.0 ×"))
         head = ["its result", "accuracy, %", "whole process, s", "sooner"]
         blocks.append(table(head, rows))
     return blocks
+
+
+def _reached(trial: Parts) -> tuple[Cell, ...]:
+    name = f"{trial['name']}, layer {trial['layer']}, int8, {trial['rows']:,} rows"
+    return name, f"{100 * trial['accuracy']:.1f}", trial["seconds"], f"{trial['sooner']:.1f} ×"
 
 
 def _latency(parts: Parts) -> list[str]:

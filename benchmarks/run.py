@@ -6,10 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from firstbert.session import usable_cores
-
 from benchmarks import int8, latency, memory, report, throughput, walk
 from benchmarks.bench import ROOT, Bench, Options, Results, note
+from firstbert.session import usable_cores
 
 SECTIONS = {
     "throughput": throughput.run,
@@ -56,9 +55,8 @@ def main() -> None:
     sections, options = parse(sys.argv[1:])
     bench, failed = Bench(options), []
     try:
-        header = bench.header()
         for name in sections:
-            results = Results.open(options, name, header)
+            results = Results.open(options, name, bench.header)
             SECTIONS[name](bench, results)
             failed += results.failed
     finally:

@@ -7,6 +7,7 @@ import os
 import statistics
 import subprocess
 import time
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,32 @@ from benchmarks.bench import REST, ROOT, Bench, Results, note
 from benchmarks.peers import FloatArray, environment
 
 ROWS = 2000
-ROUNDS = 3  # the tutorial's code takes minutes
+ROUNDS = 2  # the tutorial's code takes minutes
 TARGET = 0.824  # what its notebook reaches with DistilBERT's real weights; its text says 81
 SEEDS = 10
 VECTORS = "sentences to vectors"
+OWN = "the tutorial's code"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a process does (jobs.py).
+
+    Attributes:
+        kind: ``"original"`` or ``"firstbert"``.
+        encoder: folder.
+        options: of firstbert's engine.
+        held_out: how many of the last rows are not trained on; None: a random quarter.
+    """
+
+    kind: str
+    encoder: str
+    options: dict[str, Any] = field(default_factory=dict)
+    held_out: int | None = None
+
+    @property
+    def environment(self) -> str:
+        return "peers" if self.kind == "original" else "firstbert"
 
 
 def run(bench: Bench, results: Results) -> None:
@@ -36,54 +59,51 @@ def vectors(bench: Bench) -> dict[str, Any]:
     rows = bench.rows("train")[: bench.options.size(ROWS, 48)]
     encoder = str(bench.encoder("distilbert"))
     jobs = {
-        "the tutorial's code": ("original", "peers", {}),
-        "firstbert": ("firstbert", "firstbert", {"pooling": "cls", "precision": "fp32"}),
-        "firstbert int8": ("firstbert", "firstbert", {"pooling": "cls", "precision": "int8"}),
+        OWN: Job("original", encoder),
+        "firstbert": Job("firstbert", encoder, {"pooling": "cls", "precision": "fp32"}),
+        "firstbert int8": Job("firstbert", encoder, {"pooling": "cls", "precision": "int8"}),
     }
     for name in ("firstbert", "firstbert int8"):  # weights are laid out once: not part of the job
-        start(bench, *jobs[name], encoder, rows[:16])
+        start(bench, jobs[name], rows[:16])
     rounds: list[dict[str, Any]] = []
     saved: dict[str, FloatArray] = {}
     for i in range(1 if bench.options.quick else ROUNDS):
         turn = {}
         for name, job in jobs.items():
             note(f"  round {i + 1}: {name}")
-            turn[name], saved[name] = start(bench, *job, encoder, rows)
+            turn[name], saved[name] = start(bench, job, rows)
         rounds.append(turn)
     return {"n": len(rows), "rounds": rounds, "systems": _summary(rounds, saved)}
 
 
 def _summary(rounds: list[dict[str, Any]], saved: dict[str, FloatArray]) -> dict[str, Any]:
-    own = "the tutorial's code"
     return {
         name: {
             "seconds": statistics.median(turn[name]["seconds"][VECTORS] for turn in rounds),
             "whole_process": statistics.median(turn[name]["wall"] for turn in rounds),
             "faster": statistics.median(
-                turn[own]["seconds"][VECTORS] / turn[name]["seconds"][VECTORS] for turn in rounds
+                turn[OWN]["seconds"][VECTORS] / turn[name]["seconds"][VECTORS] for turn in rounds
             ),
-            "max_difference": float(np.abs(saved[name] - saved[own]).max()),
+            "max_difference": float(np.abs(saved[name] - saved[OWN]).max()),
         }
         for name in rounds[0]
     }
 
 
-def start(
-    bench: Bench, job: str, env: str, options: dict[str, Any], encoder: str, rows: list[texts.Row], **more: Any
-) -> tuple[dict[str, Any], FloatArray]:
+def start(bench: Bench, job: Job, rows: list[texts.Row]) -> tuple[dict[str, Any], FloatArray]:
     """Run a job; return its stages with the time of the whole process, and its vectors."""
     passing = bench.options.work / "passing"
     passing.mkdir(parents=True, exist_ok=True)
     file, save = passing / f"job-{os.getpid()}.json", passing / f"job-{os.getpid()}.npy"
-    facts = {
-        "encoder": encoder, "threads": bench.options.threads, "options": options, "save": str(save),
-        "texts": [text for text, _ in rows], "labels": [label for _, label in rows], **more,
+    facts = asdict(job) | {
+        "threads": bench.options.threads, "save": str(save),
+        "texts": [text for text, _ in rows], "labels": [label for _, label in rows],
     }  # fmt: skip
     file.write_text(json.dumps(facts), encoding="utf-8")
-    command = [bench.options.pythons[env], "-W", "ignore", "-m", "benchmarks.jobs", job, file]
+    command = [bench.options.pythons[job.environment], "-W", "ignore", "-m", "benchmarks.jobs", job.kind, file]
     time.sleep(REST)
     begun = time.perf_counter()
-    done = subprocess.run(command, cwd=ROOT, env=environment(bench.case(Path(encoder)), {}), check=True,
+    done = subprocess.run(command, cwd=ROOT, env=environment(bench.case(Path(job.encoder)), {}), check=True,
                           stdout=subprocess.PIPE, text=True)  # fmt: skip
     wall = time.perf_counter() - begun
     array = np.load(save)
@@ -96,7 +116,7 @@ def start(
 
 def result(bench: Bench, measured: dict[str, Any]) -> dict[str, Any]:
     """Find what reaches the tutorial's accuracy soonest: encoder, layer and rows; then time it as a whole process."""
-    whole = measured["systems"]["the tutorial's code"]["whole_process"]
+    whole = measured["systems"][OWN]["whole_process"]
     candidates = [candidate for encoder in _encoders(bench) for candidate in _first_rows(bench, encoder)]
     candidates.append(_all_rows(bench))
     reached = [c for c in candidates if c["accuracy"] >= TARGET]
@@ -136,8 +156,11 @@ def _accuracy(X: FloatArray, y: Any, seed: int) -> float:
 def _all_rows(bench: Bench) -> dict[str, Any]:
     """MiniLM on all training rows, measured on the test rows; the layer by cross-validation on train."""
     rows, encoder = int8.split_rows(bench), bench.encoder("minilm")
-    y = {split: int8.labels(rows[split]) for split in int8.SPLITS}
-    chosen = int8.choose_layer(bench, encoder, rows, y)
+    known = Results.open(bench.options, "int8", bench.header).parts if not bench.options.force else {}
+    if "less, minilm" in known:
+        chosen = known["less, minilm"]["firstbert"]
+    else:
+        chosen = int8.choose_layer(bench, encoder, rows, {split: int8.labels(rows[split]) for split in int8.SPLITS})
     return {"name": "minilm", "encoder": str(encoder), "rows": len(rows["train"]) + len(rows["test"]),
             "layer": chosen["layer"], "accuracy": chosen["test"], "held_out": len(rows["test"])}  # fmt: skip
 
@@ -158,14 +181,11 @@ def _cheapest(reached: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _time(bench: Bench, candidate: dict[str, Any]) -> dict[str, Any]:
     """Seconds of the whole process, the best known settings given."""
-    if "held_out" in candidate:
-        rows = int8.split_rows(bench)
-        sentences, more = rows["train"] + rows["test"], {"held_out": candidate["held_out"]}
-    else:
-        sentences, more = bench.rows("train")[: candidate["rows"]], {}
+    rows, held_out = int8.split_rows(bench), candidate.get("held_out")
+    sentences = rows["train"] + rows["test"] if held_out else bench.rows("train")[: candidate["rows"]]
     options = {"pooling": "mean", "precision": "int8", "layer": candidate["layer"]}
-    start(bench, "firstbert", "firstbert", options, candidate["encoder"], sentences[:64])
-    runs = [start(bench, "firstbert", "firstbert", options, candidate["encoder"], sentences, **more)[0]["wall"]
-            for _ in range(ROUNDS)]  # fmt: skip
+    job = Job("firstbert", candidate["encoder"], options, held_out)
+    start(bench, replace(job, held_out=None), sentences[:64])
+    runs = [start(bench, job, sentences)[0]["wall"] for _ in range(ROUNDS)]
     kept = {key: value for key, value in candidate.items() if key not in ("encoder", "held_out")}
     return kept | {"seconds": statistics.median(runs), "runs": runs}

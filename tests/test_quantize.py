@@ -9,7 +9,7 @@ import pytest
 from conftest import TEXTS, Outcome
 from firstbert import SentenceClassifier, SentenceEncoder, load
 from firstbert.prepared import prepare
-from firstbert.quantize import INPUT_LIMIT, WEIGHT_LIMIT, find_ranges, quantize
+from firstbert.quantize import WEIGHT_LIMIT, find_ranges, quantize
 
 ODD = ["?", "word " * 400, "请问营业时间是几点？", "a b c d e f g " * 10]
 
@@ -48,10 +48,19 @@ def test_products_equal_those_in_floats_up_to_rounding() -> None:
     x = (rng.normal(size=(50, 64)) * rng.exponential(size=64)).astype(np.float32)
     weight = rng.normal(size=(64, 48)).astype(np.float32)
     made = dict(quantize([("0.mix.weight", weight)], {"0.mix": np.abs(x).max(axis=0)}))
-    small = np.clip(np.round(x * made["0.mix.inverse"]), -128, 127)
-    assert np.abs(small).max() <= INPUT_LIMIT and np.abs(made["0.mix.weight"]).max() <= WEIGHT_LIMIT
+    small = np.round(x * made["0.mix.inverse"])
+    assert made["0.mix.middle"] == 128 and np.abs(small).max() <= 127
+    assert np.abs(made["0.mix.weight"]).max() <= WEIGHT_LIMIT
     product = (small @ made["0.mix.weight"].astype(np.float32)) * made["0.mix.scale"]
     assert np.abs(product - x @ weight).mean() < 0.03 * np.abs(x @ weight).mean()
+
+
+def test_what_follows_an_activation_needs_little_room_below_zero() -> None:
+    weight = np.ones((4, 3), np.float32)
+    made = dict(quantize([("0.down.weight", weight)], {"0.down": np.array([9, 2, 0.1, 0.17], np.float32)}))
+    assert made["0.down.middle"] < 100
+    lowest, highest = -0.17 * made["0.down.inverse"][[0, 1, 3]], 9 * made["0.down.inverse"][0]
+    assert lowest.min() >= -float(made["0.down.middle"]) and highest <= 255 - float(made["0.down.middle"])
 
 
 def test_sums_of_two_products_fit_in_16_bits() -> None:

@@ -96,7 +96,6 @@ class _Builder:
 
     def __init__(self, arch: Architecture, stored: Mapping[str, Stored], file: str, *, ranges: bool = False) -> None:
         self.arch, self.stored, self.file, self.ranges = arch, stored, file, ranges
-        self.int8 = stored["words"].dtype == "int8"
         self.nodes: list[onnx.NodeProto] = []
         self.tensors: dict[str, onnx.TensorProto] = {}
 
@@ -140,13 +139,17 @@ class _Builder:
         """Whether a node gives this value already."""
         return any(value in node.output for node in self.nodes)
 
+    def is_int8(self, name: str) -> bool:
+        """Whether the weights file holds this tensor in int8."""
+        return name in self.stored and self.stored[name].dtype == "int8"
+
     def weight(self, name: str) -> str:
         """A tensor of the weights file."""
         from onnx import StringStringEntryProto, TensorProto
 
         if name not in self.tensors:
             place = self.stored[name]
-            kind = TensorProto.INT8 if place.dtype == "int8" else TensorProto.FLOAT
+            kind = {"float32": TensorProto.FLOAT, "int8": TensorProto.INT8, "uint8": TensorProto.UINT8}[place.dtype]
             tensor = TensorProto(name=name, data_type=kind, dims=place.shape)
             tensor.data_location = TensorProto.EXTERNAL
             facts = {"location": self.file, "offset": str(place.offset), "length": str(place.length)}
@@ -172,7 +175,7 @@ class _Builder:
     def _word_rows(self) -> str:
         """(B, T, E)."""
         rows = self.node("Gather", [self.weight("words"), "ids"], "word_rows")
-        if not self.int8:
+        if not self.is_int8("words"):
             return rows
         scale = self.node("Gather", [self.weight("words.scale"), "ids"], "word_scales")  # (B, T, 1)
         return self.node("Mul", [self.node("Cast", [rows], "word_numbers", to=_FLOAT), scale], "word_values")
@@ -231,20 +234,21 @@ class _Builder:
 
     def _attention(self, i: int, x: str, first: str) -> str:
         """Every position of `first`, which is `x` or its first position, looks at all of `x`."""
-        if first == x and not self.int8:
+        int8 = self.is_int8(f"{i}.query.weight")
+        if first == x and not int8:
             self._note_range(x, f"{i}.qkv")
             qkv = [self.weight(f"{i}.qkv.weight"), self.weight(f"{i}.qkv.bias")]
             bias = self._attention_bias(first_only=False)
             inputs = [x, *qkv, "lengths"] + (["", bias] if bias else [])
             return self.node("Attention", inputs, f"{i}.attention", domain=_FUSED, num_heads=self.arch.heads)
         parts = [self._part(y, i, k, part) for k, (part, y) in enumerate((("query", first), ("key", x), ("value", x)))]
-        own_bias = "" if self.int8 else self.weight(f"{i}.qkv.bias")
+        own_bias = "" if int8 else self.weight(f"{i}.qkv.bias")
         inputs = [*parts, own_bias, "lengths", self._attention_bias(first_only=first != x)]
         return self.node("MultiHeadAttention", inputs, f"{i}.attention", domain=_FUSED, num_heads=self.arch.heads)
 
     def _part(self, x: str, i: int, k: int, part: str) -> str:
         """Query, key or value, (B, T, D): the k-th third of the packed product."""
-        if self.int8:
+        if self.is_int8(f"{i}.{part}.weight"):
             return self._linear_int8(x, f"{i}.{part}", point=f"{i}.qkv")
         D = self.arch.width
         start, end = (self.constant(f"column_{n}", np.array([n * D], np.int64)) for n in (k, k + 1))
@@ -254,16 +258,16 @@ class _Builder:
 
     def _linear(self, x: str, name: str) -> str:
         """x · weight + bias."""
-        if self.int8:
+        if self.is_int8(f"{name}.weight"):
             return self._linear_int8(x, name, point=name)
         self._note_range(x, name)
         product = self.node("MatMul", [x, self.weight(f"{name}.weight")], f"{name}.product")
         return self.node("Add", [product, self.weight(f"{name}.bias")], f"{name}.sum")
 
     def _linear_int8(self, x: str, name: str, *, point: str) -> str:
-        """The same in int8: each number is brought into [-127, 127] by its own factor, which the weights undo."""
+        """The same in int8: each number is brought into 8 bits by its own factor, which the weights undo."""
         one = self.constant("unit", np.array(1, np.float32))
-        middle = self.constant("middle", np.array(128, np.uint8))
+        middle = self.weight(f"{point}.middle")
         small = f"{x}.small"
         if not self.has(small):
             scaled = self.node("Mul", [x, self.weight(f"{point}.inverse")], f"{x}.scaled")

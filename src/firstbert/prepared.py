@@ -29,7 +29,7 @@ from firstbert.errors import EncoderError
 from firstbert.families import Architecture, Checkpoint, FloatArray, read_config
 from firstbert.graph import Read, Stored
 from firstbert.progress import progress
-from firstbert.quantize import SENTENCES, Ranges, find_ranges, quantize
+from firstbert.quantize import SENTENCES, SETTINGS, Ranges, find_ranges, quantize
 from firstbert.session import Session
 from firstbert.sources import cache_folder, sha256_of
 from firstbert.tokens import Tokenizer
@@ -85,7 +85,8 @@ def prepare(files: EncoderFiles, precision: Precision = "fp32") -> Prepared:
     """
     arch = read_config(files.config)
     sha256 = _weights_sha256(files.weights)
-    facts = json.dumps([graph.FORMAT, precision, sha256, asdict(arch)], sort_keys=True)
+    how = [graph.FORMAT, precision, *(SETTINGS if precision == "int8" else ())]
+    facts = json.dumps([how, sha256, asdict(arch)], sort_keys=True)
     fingerprint = hashlib.sha256(facts.encode()).hexdigest()
     folder = cache_folder() / "prepared" / fingerprint[:32]
     if not _complete(folder):

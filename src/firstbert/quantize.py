@@ -1,7 +1,7 @@
 """Tensors in float32 → the same in int8, a quarter of the size, for products in int8.
 
 After session.py on the way of a sentence. Every number that enters a product gets a factor of its own, found once
-on sentences of ours, that brings it into [-127, 127]; the weights it meets undo the factor (SmoothQuant: Xiao et
+on sentences of ours, that brings it into 8 bits; the weights it meets undo the factor (SmoothQuant: Xiao et
 al. 2023, eq. 4). So nothing depends on what else is in a batch.
 Weights keep 7 bits: processors without VNNI add two products of 8 × 8 bits in 16, which overflows with 8.
 """
@@ -20,8 +20,10 @@ from firstbert.graph import POINTS
 Ranges = Mapping[str, FloatArray]
 
 WEIGHT_LIMIT = 63
-INPUT_LIMIT = 127
-SHARE = 0.8  # of the difficulty that the weights take over: best of 0.5 to 1 on MiniLM and MPNet
+TABLE_LIMIT = 127
+# Of the difficulty, what the weights take over: the best of 0.5 to 1 for each product, on MiniLM and MPNet.
+SHARE = {"qkv": 0.8, "mix": 0.8, "up": 0.6, "down": 0.8}
+LOWEST = 0.17  # no activation gives less than -0.17, so what enters `down` needs little room below zero
 ROOM = 1.1  # inputs may be so much larger than any seen before they are cut off
 
 # Short and long, plain and odd, in several languages: only their numbers' sizes are looked at.
@@ -49,6 +51,7 @@ SENTENCES = (
     "Stir in the flour, fold in the egg whites, and bake at 180 degrees for twenty-five minutes until golden.",
     "Never before had so many people said so little about so much, and charged for it by the hour, as here. " * 6,
 )  # fmt: skip
+SETTINGS = (WEIGHT_LIMIT, SHARE, LOWEST, ROOM, SENTENCES)  # whatever else decides the vectors of int8
 
 
 def find_ranges(ids: Iterable[list[int]], run: Callable[[list[int]], Mapping[str, FloatArray]]) -> Ranges:
@@ -93,31 +96,38 @@ def _names(layer: str, point: str, kind: str) -> list[str]:
 
 def _table(words: FloatArray) -> Iterator[tuple[str, npt.NDArray[Any]]]:
     """One factor a row."""
-    scale = np.maximum(np.abs(words).max(axis=1, keepdims=True), 1e-12) / INPUT_LIMIT
+    scale = np.maximum(np.abs(words).max(axis=1, keepdims=True), 1e-12) / TABLE_LIMIT
     yield "words", np.round(words / scale).astype(np.int8)
     yield "words.scale", scale.astype(np.float32)
 
 
 def _product(layer: str, point: str, weight: FloatArray, largest: FloatArray) -> Iterator[tuple[str, npt.NDArray[Any]]]:
     """One factor a column, after each row has taken over the factor of the number it meets."""
-    step = _steps(largest, np.abs(weight).max(axis=1))  # (d_in,)
-    yield f"{layer}.{point}.inverse", (1 / step).astype(np.float32)
+    steps, middle = _steps(point, largest, np.abs(weight).max(axis=1))
+    yield f"{layer}.{point}.inverse", 1 / steps
+    yield f"{layer}.{point}.middle", middle
     parts = 3 if point == "qkv" else 1
-    weights = np.split(weight * step[:, None], parts, axis=1)
+    weights = np.split(weight * steps[:, None], parts, axis=1)
     for name, part in zip(_names(layer, point, "weight"), weights, strict=True):
         scale = np.maximum(np.abs(part).max(axis=0), 1e-12) / WEIGHT_LIMIT  # (d_out,)
         yield name, np.round(part / scale).astype(np.int8)
         yield f"{name.removesuffix('weight')}scale", scale.astype(np.float32)
 
 
-def _steps(inputs: FloatArray, weights: FloatArray) -> FloatArray:
-    """What one unit of each quantised number stands for: the difficulty is shared between inputs and weights.
+def _steps(point: str, inputs: FloatArray, weights: FloatArray) -> tuple[FloatArray, npt.NDArray[np.uint8]]:
+    """Share the difficulty between inputs and weights.
 
     Args:
+        point: where the product stands in its layer.
         inputs: (d_in,) the largest size of each number.
         weights: (d_in,) the largest size of the weights it meets.
+
+    Returns:
+        What one unit of each quantised number stands for, (d_in,), and which of 0 to 255 stands for zero.
     """
-    share = np.maximum(inputs, 1e-6 * inputs.max()) ** SHARE / np.maximum(weights, 1e-6 * weights.max()) ** (1 - SHARE)
-    unit = (inputs / share).max() * ROOM / INPUT_LIMIT
-    steps: FloatArray = share * unit
-    return steps
+    share = SHARE[point]
+    equal = np.maximum(inputs, 1e-6 * inputs.max()) ** share / np.maximum(weights, 1e-6 * weights.max()) ** (1 - share)
+    high = (inputs / equal).max()
+    low = (np.minimum(inputs, LOWEST) / equal).max() if point == "down" else high
+    steps = equal * ((low + high) * ROOM / 255)
+    return steps.astype(np.float32), np.array(round(255 * low / (low + high)), np.uint8)

@@ -20,7 +20,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-
 from firstbert.errors import SourceError
 from firstbert.hub import HubFile, hub_cached, hub_download
 from firstbert.mirrors import CAP, MirrorError, WebFile, web_download
