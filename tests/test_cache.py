@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
-import json
 import os
 import random
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +19,13 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 import families
 from conftest import CACHE, TEXTS, Outcome
 from firstbert import SentenceClassifier, SentenceEncoder, artifact, cache
-from firstbert.cache import VectorCache, clear_vectors, encode, vector_cache, vectors_info
+from firstbert.cache import clear_vectors, encode, vector_cache, vectors_info
 from firstbert.engine import Encoded, Engine, EngineOptions, open_engine
 from firstbert.errors import DataError, UsageError
 from firstbert.graph import Read
 from firstbert.session import Session
-
-CAP = 50_000_000
-ROOT = Path(__file__).parent.parent
-
+from firstbert.store import _stores
+from test_store import child_environment
 
 # ---------------------------------------------------------------- what the tests share
 
@@ -46,7 +40,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("FIRSTBERT_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("FIRSTBERT_VECTOR_CACHE")
     yield tmp_path / "cache" / "vectors"
-    for store in cache._stores.values():
+    for store in _stores.values():
         store.close()
 
 
@@ -112,36 +106,6 @@ def same(a: Encoded, b: Encoded) -> bool:
         and np.array_equal(a.truncated, b.truncated)
         and a.truncated.dtype == b.truncated.dtype
     )
-
-
-def key(i: int) -> bytes:
-    return blake2b(str(i).encode(), digest_size=16).digest()
-
-
-def value(i: int, length: int = 1537) -> bytes:
-    return (key(i) * (length // 16 + 1))[:length]
-
-
-def items(*numbers: int) -> list[tuple[bytes, bytes]]:
-    return [(key(i), value(i)) for i in numbers]
-
-
-def there(store: VectorCache, *numbers: int) -> list[int]:
-    """Which of them are found; what is found must be right."""
-    found = store.get_many([key(i) for i in numbers], 1537)
-    assert all(one in (None, value(i)) for i, one in zip(numbers, found, strict=True))
-    return [i for i, one in zip(numbers, found, strict=True) if one is not None]
-
-
-def python(code: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", code], env=child_environment(), capture_output=True, text=True, check=False
-    )
-
-
-def child_environment() -> dict[str, str]:
-    path = os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
-    return os.environ | {"PYTHONPATH": path}
 
 
 # ---------------------------------------------------------------- what it saves
@@ -366,119 +330,7 @@ def test_the_command_line_tells_and_clears(
     assert "0 vectors of sentences are kept (switched off)." in cli("cache", "info").out
 
 
-# ---------------------------------------------------------------- the cap
-
-
-class Clock:
-    now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def test_the_cap_holds_and_the_least_recently_used_leave_first(folder: Path) -> None:
-    clock = Clock()
-    store = VectorCache(folder, 4_000_000, clock)
-    store.put_many(items(*range(500)))
-    clock.now += 10_000
-    store.put_many(items(*range(500, 1000)))
-    clock.now += 10_000
-    assert there(store, *range(0, 500, 2)) == list(range(0, 500, 2))  # used now
-    clock.now += 10_000
-    store.put_many(items(*range(1000, 1900)))
-    left = there(store, *range(1900))
-    assert left[-900:] == list(range(1000, 1900))
-    by_use = [set(range(1, 500, 2)), set(range(500, 1000)), set(range(0, 500, 2))]
-    assert not by_use[0] & set(left)
-    for older, newer in itertools.pairwise(by_use):
-        assert older.isdisjoint(left) or newer <= set(left)
-    for start in range(2000, 9000, 500):
-        clock.now += 10
-        store.put_many(items(*range(start, start + 500)))
-        assert (folder / "data.mdb").stat().st_size <= 4_000_000
-    assert 1000 < store.info()["entries"] < 1900
-    assert there(store, *range(8500, 9000)) == list(range(8500, 9000))
-    assert not store.broken
-
-
-def test_a_lower_cap_empties_what_a_higher_one_kept(folder: Path) -> None:
-    store = VectorCache(folder, 8_000_000)
-    store.put_many(items(*range(2500)))
-    store.cap = 2_000_000
-    store.put_many(items(*range(3000, 3100)))
-    assert 300 < store.info()["entries"] < 900
-    assert there(store, *range(3000, 3100)) == list(range(3000, 3100))
-
-
-def test_more_than_the_cap_at_once(folder: Path) -> None:
-    store = VectorCache(folder, 1 << 20)
-    store.put_many((key(i), value(i)) for i in range(1000))
-    assert 100 < len(there(store, *range(1000))) < 700
-    store.put_many([(key(-1), bytes(3_000_000))])  # larger than all of it
-    assert not store.broken
-    assert store.get_many([key(-1)], 3_000_000) == [None]
-
-
-def test_a_use_is_written_down_at_most_once_an_hour(folder: Path) -> None:
-    clock = Clock()
-    store = VectorCache(folder, CAP, clock)
-    store.put_many(items(*range(5)))
-
-    def writes() -> int:
-        assert store._env
-        return int(store._env.info()["last_txnid"])
-
-    before = writes()
-    clock.now += 3000
-    there(store, *range(5))
-    assert writes() == before
-    clock.now += 3000
-    there(store, *range(5))
-    there(store, *range(5))
-    assert writes() == before + 1
-
-
-# ---------------------------------------------------------------- several processes, threads, forks
-
-_WRITE = """
-import os, random, signal, time
-from pathlib import Path
-from firstbert.cache import VectorCache
-from test_cache import items, key, there, value
-
-folder, rng = Path({folder!r}), random.Random(1)
-total = 0
-for turn in range(20):
-    child = os.fork()
-    if not child:
-        store, i = VectorCache(folder, 3_000_000), turn * 100_000
-        while True:
-            store.put_many(items(*range(i, i + rng.randrange(1, 300))))
-            i += 300
-    time.sleep(rng.uniform(0.005, 0.25))
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    store = VectorCache(folder, 3_000_000)
-    store.put_many(items(-turn - 1))
-    assert not store.broken and there(store, -turn - 1)
-    with store._env.begin() as transaction:
-        keys = {{bytes(k) for k, _ in transaction.cursor(store._index)}}
-        places = {{bytes(v)[:8] for _, v in transaction.cursor(store._index)}}
-        assert places == {{bytes(k) for k, _ in transaction.cursor(store._vectors)}}
-    numbers = range(turn * 100_000, turn * 100_000 + 30_000)
-    ours = [i for i in (*range(-20, 0), *numbers) if key(i) in keys]
-    assert there(store, *ours) == ours
-    total += len(ours)
-    store.close()
-print(total)
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_twenty_kills_while_writing_leave_whole_vectors_only(folder: Path) -> None:
-    done = python(_WRITE.format(folder=str(folder)))
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) > 2000
+# ---------------------------------------------------------------- several processes
 
 
 _KILLED = """
@@ -538,91 +390,6 @@ def test_deleting_it_changes_no_bit(small: Path, tmp_path: Path, cli: Any, monke
     assert set(cold) == {"README.md", "head.safetensors", "model.json"}
 
 
-def test_another_process_with_a_higher_cap(folder: Path) -> None:
-    store = VectorCache(folder, 2_000_000)
-    store.put_many(items(*range(100)))
-    code = f"""
-from pathlib import Path
-from firstbert.cache import VectorCache
-from test_cache import items
-VectorCache(Path({str(folder)!r}), 50_000_000).put_many(items(*range(100, 5000)))
-"""
-    done = python(code)
-    assert done.returncode == 0, done.stderr
-    assert (folder / "data.mdb").stat().st_size > 8_000_000
-    assert there(store, *range(5000)) == list(range(5000))
-    store.put_many(items(6000))  # back under its own cap
-    assert there(store, 6000) == [6000] and 300 < store.info()["entries"] < 1100
-
-
-def test_cleared_by_another_process_while_open(folder: Path, rows_run: list[int]) -> None:
-    store = vector_cache()
-    assert store
-    store.put_many(items(*range(100)))
-    done = python("from firstbert.cache import clear_vectors; clear_vectors()")
-    assert done.returncode == 0, done.stderr
-    assert there(store, *range(100)) == []
-    store.put_many(items(7))
-    assert there(store, *range(100)) == [7]
-    assert (
-        json.loads(python("from firstbert.cache import *; import json; print(json.dumps(vectors_info()))").stdout)[
-            "entries"
-        ]
-        == 1
-    )
-
-
-def test_where_open_files_cannot_be_moved_it_is_emptied(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = vector_cache()
-    assert store
-    store.put_many(items(*range(100)))
-
-    def refuse(*_: object) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(Path, "rename", refuse)
-    clear_vectors()
-    assert folder.exists() and vectors_info()["entries"] == 0
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_fork_opens_its_own(folder: Path) -> None:
-    code = """
-import os
-from firstbert.cache import vector_cache
-from test_cache import items, there
-vector_cache().put_many(items(1))
-child = os.fork()
-if not child:
-    store = vector_cache()
-    store.put_many(items(2))
-    os._exit(0 if there(store, 1, 2) == [1, 2] and not store.broken else 1)
-status = os.waitpid(child, 0)[1]
-store = vector_cache()
-store.put_many(items(3))
-print(status, there(store, 1, 2, 3), store.broken)
-"""
-    done = python(code)
-    assert done.stdout == "0 [1, 2, 3] False\n", done.stderr
-
-
-def test_threads_share_it(folder: Path) -> None:
-    store = VectorCache(folder, 3_000_000)
-
-    def work(start: int) -> None:
-        for i in range(start, start + 1000, 50):
-            store.put_many(items(*range(i, i + 50)))
-            there(store, *range(start, i))
-
-    threads = [threading.Thread(target=work, args=(1000 * n,)) for n in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not store.broken
-    assert len(there(store, *range(4000))) > 500
-
-
 # ---------------------------------------------------------------- a store that fails
 
 
@@ -656,10 +423,10 @@ def test_a_damaged_store_is_told_once_and_bypassed(small: Path, folder: Path, ho
     engine = Engine(EngineOptions(str(small)))
     texts = sentences(400)
     expected = encode(engine, texts)
-    for store in cache._stores.values():
+    for store in _stores.values():
         store.close()
     damaged(folder, how)
-    cache._stores.clear()
+    _stores.clear()
     rows_run.clear()
     with pytest.warns(
         UserWarning, match=r"vectors: the vectors kept there can't be used \(.*cache clear --vectors"
@@ -690,42 +457,6 @@ def test_a_changed_bit_of_a_vector_is_a_miss(small: Path, folder: Path, rows_run
         assert same(encode(engine, sentences(20)), expected)
     assert sum(rows_run) == 1
     assert vectors_info()["entries"] == 20
-
-
-def test_one_vector_cannot_pass_for_another(folder: Path) -> None:
-    """The index leads to another text's vector, whole in itself."""
-    store = VectorCache(folder, CAP)
-    store.put_many(items(1, 2))
-    assert store._env
-    with store._env.begin(write=True) as transaction:
-        transaction.put(key(1), bytes(transaction.get(key(2), db=store._index)), db=store._index)
-    assert store.get_many([key(1)], 1537) == [None]
-    assert store.get_many([key(2)], 1536) == [None]
-
-
-def test_a_full_disk(folder: Path) -> None:
-    """The system refuses to let the file grow."""
-    pytest.importorskip("resource")
-    code = f"""
-import resource, warnings
-from pathlib import Path
-from firstbert.cache import VectorCache
-from test_cache import items, there
-store = VectorCache(Path({str(folder)!r}), 50_000_000)
-store.put_many(items(*range(50)))
-resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
-with warnings.catch_warnings(record=True) as told:
-    warnings.simplefilter("always")
-    store.put_many(items(*range(50, 5000)))
-    store.put_many(items(*range(50, 5000)))
-    there(store, *range(5000))
-print(len(told), told[0].message)
-"""
-    done = python(code)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"1 {folder}: the vectors kept there can't be used (")
-    store = VectorCache(folder, CAP)
-    assert set(range(50)) <= set(there(store, *range(5000)))
 
 
 def test_a_folder_that_cannot_be_written(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
