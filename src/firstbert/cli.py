@@ -6,7 +6,6 @@ this program, 2 wrong usage or bad input. Libraries are imported inside the comm
 
 from __future__ import annotations
 
-import json as json_format
 import os
 import sys
 import warnings
@@ -17,6 +16,15 @@ from cyclopts import App, CycloptsError, Parameter
 
 from firstbert import __version__
 from firstbert.errors import FirstbertError, UsageError
+from firstbert.terminal import (
+    note,
+    note_findings,
+    note_truncated,
+    print_cache,
+    print_json,
+    print_machine,
+    print_models,
+)
 
 _Output = Parameter(name=("--output", "-o"))
 _Flag = Parameter(negative="")
@@ -73,7 +81,7 @@ def tutorial(
 
     result = run(TutorialOptions(data, encoder, rows, seeds), Console(stderr=json))
     if json:
-        _print_json(result.as_dict())
+        print_json(result.as_dict())
 
 
 @app.command(
@@ -148,9 +156,9 @@ def train(
         "cache": cache,
     }
     reading = _reading(text, label, on_bad_row, on_duplicate)
-    result = run(TrainOptions(data, output, test, test_size, seed, portable, max_int8_loss, reading, classifier), _note)
+    result = run(TrainOptions(data, output, test, test_size, seed, portable, max_int8_loss, reading, classifier), note)
     if json:
-        _print_json(result.as_dict())
+        print_json(result.as_dict())
         return
     if result.test is not None:
         print(as_text(result.test), end="\n\n")
@@ -195,10 +203,10 @@ def evaluate(
 
     predictor = load(model).predictor.with_threads(threads)
     examples = read(data, _reading(text, label, on_bad_row, on_duplicate), training=False)
-    _note_findings(examples)
+    note_findings(examples)
     result = measure(examples, predictor.predict(examples.texts, cache=True))
     if json:
-        _print_json(result.as_dict())
+        print_json(result.as_dict())
     else:
         print(as_text(result))
 
@@ -249,15 +257,15 @@ def predict(
         examples = from_lists(text, source="--text")
     else:
         examples = read(input, _reading(column, None, on_bad_row, "keep"), labelled=False)
-        _note_findings(examples, "duplicate")
+        note_findings(examples, "duplicate")
     predictions = predictor.predict(examples.texts)
-    _note_truncated(int(predictions.truncated.sum()), predictor.encoder.max_length)
+    note_truncated(int(predictions.truncated.sum()), predictor.encoder.max_length)
     rows = answers.rows(examples, predictions)
     if output:
         answers.write(output, write(rows))
-        _note(f"{len(rows)} rows written to {output}.")
+        note(f"{len(rows)} rows written to {output}.")
     elif json:
-        _print_json(predictions.records())
+        print_json(predictions.records())
     else:
         sys.stdout.write(write(rows))
 
@@ -291,15 +299,9 @@ def models(*, json: Annotated[bool, _Flag] = False) -> None:
         for entry in encoders()
     ]
     if json:
-        _print_json(rows)
+        print_json(rows)
         return
-    print(f"{'name':<11} {'MB':>4} {'layers':>6} {'width':>5}  pooling  licence     hub id")
-    for row in rows:
-        print(
-            f"{row['name']:<11} {row['size_mb']:>4} {row['layers']:>6} {row['width']:>5}  {row['pooling']:<7}  "
-            f"{row['licence']:<10}  {row['hub_id']}"
-        )
-    print(f"\nAlso any hub id (org/name) or folder whose config.json says: {', '.join(FAMILIES)}.")
+    print_models(rows, list(FAMILIES))
 
 
 @app.command(
@@ -326,9 +328,9 @@ def doctor(model: Path | None = None, /, *, json: Annotated[bool, _Flag] = False
     if check:
         facts["model"] = asdict(check) | {"passed": check.passed}
     if json:
-        _print_json(facts)
+        print_json(facts)
     else:
-        _print_machine(facts["machine"])
+        print_machine(facts["machine"])
     if check and not check.passed:
         raise ArtifactError(
             f"{model}: this machine's probabilities differ by up to {max(check.differences):.2g} from those saved with "
@@ -356,7 +358,8 @@ def info(*, json: Annotated[bool, _Flag] = False) -> None:
     """
     from firstbert.doctor import cache_info
 
-    _print_cache(cache_info(), json)
+    show = print_json if json else print_cache
+    show(cache_info())
 
 
 @cache_app.command(
@@ -375,8 +378,9 @@ def clear(*, vectors: Annotated[bool, _Flag] = False, json: Annotated[bool, _Fla
     """
     from firstbert.doctor import clear_cache
 
-    _print_cache(clear_cache(vectors), json)
-    _note("Cleared.")
+    show = print_json if json else print_cache
+    show(clear_cache(vectors))
+    note("Cleared.")
 
 
 # ---------------------------------------------------------------- what the commands share
@@ -388,49 +392,10 @@ def _reading(text: str | None, label: str | None, on_bad_row: BadRow, on_duplica
     return DataOptions(text, label, on_bad_row, on_duplicate)
 
 
-def _note(message: str) -> None:
-    print(message, file=sys.stderr)
-
-
-def _note_findings(examples: Any, *but: str) -> None:
-    for finding in examples.findings:
-        if finding.kind not in but:
-            _note(finding.message)
-
-
-def _note_truncated(n: int, max_length: int) -> None:
-    if n:
-        _note(f"{n} texts were longer than {max_length} tokens and lost their ends.")
-
-
-def _print_json(value: Any) -> None:
-    print(json_format.dumps(value, ensure_ascii=False, indent=2))
-
-
-def _print_machine(facts: dict[str, Any]) -> None:
-    libraries = ", ".join(f"{name} {number}" for name, number in facts["libraries"].items())
-    writable = "" if facts["cache_writable"] else " (can't be written)"
-    offline = ", offline" if facts["offline"] else ""
-    print(f"Python {facts['python']} on {facts['system']}, {facts['cores']} usable cores{offline}")
-    print(f"{libraries}\ncache: {facts['cache']}{writable}")
-
-
-def _print_cache(facts: dict[str, Any], json: bool) -> None:
-    if json:
-        _print_json(facts)
-        return
-    print(facts["folder"])
-    for name, part in facts["parts"].items():
-        print(f"{name:<10} {part['files']:>6} files {part['bytes'] / 1e6:>9.1f} MB")
-    vectors = facts["vectors"]
-    room = f"up to {vectors['cap'] / 1e6:.0f} MB" if vectors["on"] else "switched off"
-    print(f"{vectors['entries']} vectors of sentences are kept ({room}).")
-
-
 def main() -> None:
     """Run the command line and end the process with its exit code."""
     with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *args, **kwargs: _note(str(message))
+        warnings.showwarning = lambda message, *args, **kwargs: note(str(message))
         sys.exit(_run())
 
 
@@ -439,10 +404,10 @@ def _run() -> int:
         app(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except (CycloptsError, FirstbertError) as error:
-        _note(f"firstbert: {error}")
+        note(f"firstbert: {error}")
         return error.exit_code if isinstance(error, FirstbertError) else UsageError.exit_code
     except KeyboardInterrupt:
-        _note("firstbert: stopped.")
+        note("firstbert: stopped.")
         return 130
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -450,7 +415,7 @@ def _run() -> int:
     except Exception as error:
         if os.environ.get("FIRSTBERT_DEBUG"):
             raise
-        _note(f"firstbert: a fault of this program: {type(error).__name__}: {error}\n"
+        note(f"firstbert: a fault of this program: {type(error).__name__}: {error}\n"
               "Set FIRSTBERT_DEBUG=1 to see where, and please report it.")  # fmt: skip
         return 1
     return 0
