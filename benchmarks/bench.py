@@ -193,7 +193,7 @@ class Bench:
             return encoders.tiny(folder, tokenizer)
         note(f"making a random {name}")
         command = [self.options.pythons["peers"], "-W", "ignore", "-m", "benchmarks.encoders", name, folder, tokenizer]
-        subprocess.run(command, cwd=ROOT, check=True)
+        subprocess.run(command, cwd=ROOT, env=machine.variables(), check=True)
         return folder
 
     def case(self, encoder: str | Path, precision: str = "fp32", **options: Any) -> Case:
@@ -246,7 +246,7 @@ class Bench:
         found = {}
         for name, python in self.options.pythons.items():
             if python.exists():
-                with Worker(python, dict(os.environ), self.options.work / "logs" / "versions.log") as worker:
+                with Worker(python, machine.variables(), self.options.work / "logs" / "versions.log") as worker:
                     found[name] = worker.ask("versions")["versions"]
         return found
 
@@ -387,12 +387,13 @@ def compare(bench: Bench, entries: Iterable[Entry], rows: list[str], sample: int
         for label, worker in workers.items():
             seconds = [turn[label] for turn in rounds]
             ratios = [turn[label] / turn[reference] for turn in rounds]  # how many times firstbert is faster
+            rate = len(rows) / statistics.median(seconds)
             found[label] |= {
                 "seconds": seconds,
-                "rate": len(rows) / statistics.median(seconds),
+                "rate": rate,
                 "firstbert_faster": statistics.median(ratios),
                 "ratios": ratios,
-                "without_tokenising": _without_tokenising(worker, bench_file, len(rows)),
+                "without_tokenising": _without_tokenising(worker, sample_file, rate),
                 "max_difference": differences[label],
             }
     return {"n": len(rows), "systems": found, "sgemm": products}
@@ -421,13 +422,16 @@ def _rounds(bench: Bench, workers: dict[str, Worker], path: str) -> tuple[list[d
     return rounds, products
 
 
-def _without_tokenising(worker: Worker, path: str, n: int) -> float | None:
+def _without_tokenising(worker: Worker, sample: str, rate: float) -> float | None:
+    """Return the rate but for tokenising, from a sample that is encoded with and without it in turns."""
     try:
-        seconds = [worker.ask("encode_tokens", texts=path)["seconds"] for _ in range(2)]
+        if worker.ask("encode_tokens", texts=sample)["seconds"] is None:
+            return None
+        shares = [worker.ask("encode_tokens", texts=sample)["seconds"] / _encode(worker, sample) for _ in range(5)]
     except BenchError as error:
         note(f"  not without tokenising: {error}")
         return None
-    return None if None in seconds else n / min(seconds)
+    return rate / statistics.median(shares)
 
 
 def useful_gflop(config: dict[str, Any], lengths: Iterable[int]) -> float:

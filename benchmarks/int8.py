@@ -21,6 +21,8 @@ SPLITS = ("train", "dev", "test")
 SEEDS = 5
 SHARE = 0.9  # of the training rows that a seed takes
 
+LAYER_C = 0.02  # at which layers are compared; the one chosen then has its own C searched
+
 Labels = Any
 
 
@@ -133,14 +135,27 @@ def choose_layer(bench: Bench, encoder: Path, rows: dict[str, list[texts.Row]], 
 
     layers = range(1, open_engine(EngineOptions(str(encoder))).prepared.architecture.layers + 1)
     vectors = {split: vectors_of(bench, encoder, "int8", rows[split], list(layers)) for split in ("train", "test")}
-    fits = [fit_head(vectors["train"][:, k], y["train"], HeadOptions()) for k in range(len(layers))]
-    accuracies = [fit.accuracy or 0.0 for fit in fits]
+    accuracies = [cross_validated(vectors["train"][:, k], y["train"]) for k in range(len(layers))]
     best = max(accuracies)
     error = (best * (1 - best) / len(y["train"])) ** 0.5
     k = next(i for i, value in enumerate(accuracies) if value >= best - error)
-    on_test = [right(fit.head, vectors["test"][:, i], y["test"]) for i, fit in enumerate(fits)]
-    return {"layer": layers[k], "test": on_test[k], "cross_validation": accuracies, "standard_error": error,
-            "test_of_each_layer": on_test}  # fmt: skip
+    fit = fit_head(vectors["train"][:, k], y["train"], HeadOptions())
+    return {
+        "layer": layers[k],
+        "C": fit.C,
+        "test": right(fit.head, vectors["test"][:, k], y["test"]),
+        "cross_validation": accuracies,
+        "standard_error": error,
+    }
+
+
+def cross_validated(X: FloatArray, y: Labels) -> float:
+    """Return the mean accuracy over five folds, at one C for all layers."""
+    from firstbert.head import HeadOptions, fit_head, folds
+
+    options = HeadOptions(C=LAYER_C)
+    scores = [right(fit_head(X[train], y[train], options).head, X[test], y[test]) for train, test in folds(y, options)]
+    return statistics.mean(scores)
 
 
 def peer_accuracy(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import subprocess
 import time
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import texts
+from benchmarks import machine, texts
 from benchmarks.bench import ROOT, Bench, BenchError, Results, note
 from benchmarks.peers import Setting
 
@@ -91,5 +90,5 @@ def _model(bench: Bench) -> Path:
 def _time(command: list[str | Path], i: int) -> float:
     filled = [TEXT.format(i) if part == TEXT else part for part in command]
     start = time.perf_counter()
-    subprocess.run(filled, cwd=ROOT, env=dict(os.environ), check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(filled, cwd=ROOT, env=machine.variables(), check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - start

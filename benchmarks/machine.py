@@ -55,6 +55,11 @@ def others() -> dict[str, float]:
     return {"load": os.getloadavg()[0], "stolen_seconds": stolen}
 
 
+def variables() -> dict[str, str]:
+    """Return this process's environment for others; they may keep the bytecode of what they import, as is usual."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 def versions() -> dict[str, str]:
     """Return library → version, of those installed where this runs."""
     found = {}

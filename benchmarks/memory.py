@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from typing import Any
@@ -15,7 +14,7 @@ from benchmarks import machine, texts
 from benchmarks.bench import ROOT, Bench, BenchError, Results, note
 from benchmarks.peers import SYSTEMS, Case
 
-ROWS = 1000
+ROWS = 500
 FEW, MANY = 10_000, 1_000_000
 
 
@@ -57,7 +56,7 @@ def stream(bench: Bench) -> dict[str, Any]:
     for n in (FEW, MANY // 25 if bench.options.quick else MANY):
         note(f"  {n:,} texts")
         command = [bench.options.pythons["firstbert"], "-m", "benchmarks.memory", encoder, str(n)]
-        done = subprocess.run(command, cwd=ROOT, env=dict(os.environ), check=True, stdout=subprocess.PIPE, text=True)
+        done = subprocess.run(command, cwd=ROOT, env=machine.variables(), check=True, stdout=subprocess.PIPE, text=True)
         peaks[str(n)] = json.loads(done.stdout)
     few, many = (facts["peak"] for facts in peaks.values())
     return {"peaks": peaks, "ratio": many / few}

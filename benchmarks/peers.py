@@ -7,7 +7,6 @@ tried beside the best of them.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -478,4 +477,4 @@ def environment(case: Case, setting: Setting) -> dict[str, str]:
     threads = str(case.threads)
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
     fixed = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "true", "TRANSFORMERS_VERBOSITY": "error"}
-    return dict(os.environ) | dict.fromkeys(names, threads) | fixed | setting.get("environment", {})
+    return machine.variables() | dict.fromkeys(names, threads) | fixed | setting.get("environment", {})

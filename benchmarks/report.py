@@ -196,7 +196,7 @@ def _throughput(parts: Parts) -> list[str]:
         for system, facts in _ranked(part):
             arithmetic = facts["rate"] / part["n"] * part["gflop"]
             rows.append((system, facts["rate"], _times(facts), facts["without_tokenising"], arithmetic,
-                         f"{100 * share(part, system):.0f} %", facts["max_difference"], _setting(facts)))  # fmt: skip
+                         f"{100 * share(part, system):.0f} %", _difference(facts), _setting(facts)))  # fmt: skip
         head = [
             "",
             "texts/s",
@@ -215,6 +215,10 @@ def _throughput(parts: Parts) -> list[str]:
 def _ranked(part: Parts) -> list[tuple[str, Parts]]:
     measured = [(name, facts) for name, facts in part["systems"].items() if "rate" in facts]
     return sorted(measured, key=lambda item: -item[1]["rate"])
+
+
+def _difference(facts: Parts) -> str:
+    return f"{facts['max_difference']:.1e}" if facts["max_difference"] else "–"
 
 
 def _times(facts: Parts) -> str:
@@ -236,7 +240,7 @@ def _int8(parts: Parts) -> list[str]:
     blocks = ["### int8"]
     for name, part in _measured(parts):
         if name.startswith("rates"):
-            rows = [(system, facts["rate"], _times(facts), facts["max_difference"], _setting(facts))
+            rows = [(system, facts["rate"], _times(facts), _difference(facts), _setting(facts))
                     for system, facts in _ranked(part)]  # fmt: skip
             head = ["", "texts/s", "firstbert int8 is", "difference", "setting"]
             blocks.append(f"**{name[7:]}**, {part['n']:,} texts\n\n{table(head, rows)}{_missing(part)}")
@@ -267,7 +271,7 @@ def _less(part: Parts) -> str:
 def _tutorial(parts: Parts) -> list[str]:
     blocks = ["### The tutorial's job"]
     if part := parts.get("vectors"):
-        rows = [(name, facts["seconds"], f"{facts['faster']:.2f} ×", facts["max_difference"], facts["whole_process"])
+        rows = [(name, facts["seconds"], f"{facts['faster']:.2f} ×", _difference(facts), facts["whole_process"])
                 for name, facts in part["systems"].items()]  # fmt: skip
         head = ["", "sentences to vectors, s", "faster", "difference", "whole process, s"]
         blocks.append(f"{part['n']:,} sentences to [CLS] vectors, DistilBERT shape\n\n{table(head, rows)}")

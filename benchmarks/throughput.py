@@ -31,7 +31,7 @@ class Load:
 
 
 LOADS = {
-    "minilm, all systems": Load("minilm", 500, systems=tuple(SYSTEMS)),
+    "minilm, all systems": Load("minilm", 400, systems=tuple(SYSTEMS)),
     "minilm": Load("minilm", 2000),
     "distilbert": Load("distilbert", 256, systems=(*FRONT, "sentence-transformers")),
     "bert": Load("bert", 128),
