@@ -198,7 +198,7 @@ class Bench:
 
     def case(self, encoder: str | Path, precision: str = "fp32", **options: Any) -> Case:
         folder = encoder if isinstance(encoder, Path) else self.encoder(encoder)
-        calibration = tuple(texts.short(self.rows("train")[-3000:], 16 if self.options.quick else 128))
+        calibration = tuple(texts.short(self.rows("train")[-3000:], 128))
         return Case(str(folder), str(self.options.work), precision, self.options.threads,
                     calibration=calibration, **options)  # fmt: skip
 

@@ -13,7 +13,9 @@ def ctranslate2_model(encoder: Path, target: Path, quantization: str) -> Path:
     if not target.exists():
         from ctranslate2.converters import TransformersConverter
 
-        TransformersConverter(str(encoder)).convert(str(target), quantization=quantization)
+        unfinished = target.with_name(f"{target.name}.new")
+        TransformersConverter(str(encoder)).convert(str(unfinished), quantization=quantization, force=True)
+        unfinished.rename(target)
     return target
 
 
@@ -26,8 +28,11 @@ def openvino_model(encoder: Path, target: Path, texts: Sequence[str], kind: str)
     if not target.exists():
         import openvino
 
-        target.parent.mkdir(parents=True, exist_ok=True)
-        openvino.save_model(_openvino(encoder, texts, kind), target, compress_to_fp16=False)
+        unfinished = target.parent / "new" / target.name
+        unfinished.parent.mkdir(parents=True, exist_ok=True)
+        openvino.save_model(_openvino(encoder, texts, kind), unfinished, compress_to_fp16=False)
+        for suffix in (".bin", ".xml"):  # the second one says that both are there
+            unfinished.with_suffix(suffix).rename(target.with_suffix(suffix))
     return target
 
 
