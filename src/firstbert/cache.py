@@ -26,7 +26,7 @@ import numpy as np
 
 from firstbert.engine import Encoded, Engine
 from firstbert.errors import UsageError
-from firstbert.graph import Read
+from firstbert.graph import Read, first_only
 from firstbert.sources import cache_folder
 from firstbert.store import ROWS, VectorCache, store_in
 
@@ -101,19 +101,13 @@ def _seed(engine: Engine, read: Read) -> bytes:
         "tokenizer": engine.tokenizer.fingerprint,
         "layer": int(read.layer),
         "pooling": read.pooling,
-        "first_only": _first_only(engine.reads, read),
+        "first_only": first_only(engine.reads, read.layer),
         "max_length": int(engine.options.max_length),
         "precision": engine.options.precision,
         "libraries": [version("onnxruntime"), version("tokenizers")],
         "processor": _processor(),
     }
     return blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=32).digest()
-
-
-def _first_only(reads: Sequence[Read], read: Read) -> bool:
-    """Whether the layer may be computed for the first position alone: other kernels, so other last bits."""
-    top = max(other.layer for other in reads)
-    return read.layer == top and all(other.pooling == "cls" for other in reads if other.layer == top)
 
 
 @once

@@ -27,8 +27,7 @@ from firstbert.terminal import (
 )
 
 _Output = Parameter(name=("--output", "-o"))
-_Flag = Parameter(negative="")
-_Many = Parameter(negative="")
+_Flag = Parameter(negative="")  # no --no-… form
 _Input = Parameter(allow_leading_hyphen=True)  # "-" is stdin
 BadRow = Literal["fail", "skip"]
 Duplicate = Literal["keep", "skip", "fail"]
@@ -224,7 +223,7 @@ def predict(
     input: Annotated[str | None, _Input] = None,  # noqa: A002 - its name in the help
     /,
     *,
-    text: Annotated[list[str] | None, _Many] = None,
+    text: Annotated[list[str] | None, _Flag] = None,
     output: Annotated[Path | None, _Output] = None,
     column: str | None = None,
     on_bad_row: BadRow = "fail",

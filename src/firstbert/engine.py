@@ -158,7 +158,6 @@ class Engine:
             yield from zip(todo, pool.map(self.session, todo), strict=True)
 
 
-@lru_cache(maxsize=4)
 def open_engine(options: EngineOptions, reads: tuple[Read, ...] | None = None) -> Engine:
     """Open an encoder, or return it where this process has it open already.
 
@@ -166,6 +165,16 @@ def open_engine(options: EngineOptions, reads: tuple[Read, ...] | None = None) -
         UsageError: an option makes no sense for this encoder.
         EncoderError, SourceError: its files can't be used or had.
     """
+    try:
+        hash(options)
+    except TypeError:  # a list, say, where a name belongs: opening says which
+        return Engine(options, reads)
+    return _open(options, reads, repr(options))
+
+
+@lru_cache(maxsize=4)
+def _open(options: EngineOptions, reads: tuple[Read, ...] | None, spelled: str) -> Engine:
+    """`spelled` tells options apart that Python takes as equal: 1, 1.0 and True."""
     return Engine(options, reads)
 
 

@@ -87,6 +87,15 @@ def build_ranges(arch: Architecture, stored: Mapping[str, Stored], file: str) ->
     return builder.model([(f"ranges_{name}", ["width"]) for name in names])
 
 
+def first_only(reads: Sequence[Read], layer: int) -> bool:
+    """Whether a layer runs for the first position alone: it is the highest one read, and only [CLS] is read there.
+
+    Other kernels do that, so its last bits are others than the whole layer's.
+    """
+    top = max(read.layer for read in reads)
+    return layer == top and all(read.pooling == "cls" for read in reads if read.layer == top)
+
+
 def _shape(read: Read, arch: Architecture) -> list[str | int]:
     return ["batch", "tokens", arch.width] if read.pooling == "tokens" else ["batch", arch.width]
 
@@ -118,11 +127,9 @@ class _Builder:
     def walk(self, reads: Sequence[Read]) -> None:
         """Embeddings, then layer after layer up to the highest one read."""
         hidden = self._embeddings()
-        top = max(read.layer for read in reads)
-        first_only = all(read.pooling == "cls" for read in reads if read.layer == top)
-        for layer in range(top + 1):
+        for layer in range(max(read.layer for read in reads) + 1):
             if layer:
-                hidden = self._layer(layer - 1, hidden, first_only=first_only and layer == top)
+                hidden = self._layer(layer - 1, hidden, first_only=first_only(reads, layer))
             for read in reads:
                 if read.layer == layer:
                     self._read(read, hidden)
