@@ -2,8 +2,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from conftest import TEXTS, Outcome
@@ -43,24 +45,64 @@ def test_the_file_shrinks() -> None:
     assert sizes[1] < 0.3 * sizes[0]
 
 
-def test_products_equal_those_in_floats_up_to_rounding() -> None:
-    rng = np.random.default_rng(0)
-    x = (rng.normal(size=(50, 64)) * rng.exponential(size=64)).astype(np.float32)
-    weight = rng.normal(size=(64, 48)).astype(np.float32)
-    made = dict(quantize([("0.mix.weight", weight)], {"0.mix": np.abs(x).max(axis=0)}))
-    small = np.round(x * made["0.mix.inverse"])
-    assert made["0.mix.middle"] == 128 and np.abs(small).max() <= 127
-    assert np.abs(made["0.mix.weight"]).max() <= WEIGHT_LIMIT
-    product = (small @ made["0.mix.weight"].astype(np.float32)) * made["0.mix.scale"]
-    assert np.abs(product - x @ weight).mean() < 0.03 * np.abs(x @ weight).mean()
+Floats = dict[str, npt.NDArray[np.float32]]
+D, F = 48, 96
+SHAPES = {"query": (D, D), "key": (D, D), "value": (D, D), "mix": (D, D), "up": (D, F), "down": (F, D)}
 
 
-def test_what_follows_an_activation_needs_little_room_below_zero() -> None:
-    weight = np.ones((4, 3), np.float32)
-    made = dict(quantize([("0.down.weight", weight)], {"0.down": np.array([9, 2, 0.1, 0.17], np.float32)}))
-    assert made["0.down.middle"] < 100
-    lowest, highest = -0.17 * made["0.down.inverse"][[0, 1, 3]], 9 * made["0.down.inverse"][0]
-    assert lowest.min() >= -float(made["0.down.middle"]) and highest <= 255 - float(made["0.down.middle"])
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def weights(rng: np.random.Generator) -> Floats:
+    return {part: rng.normal(size=shape).astype(np.float32) for part, shape in SHAPES.items()}
+
+
+@pytest.fixture
+def ranges(rng: np.random.Generator) -> Floats:
+    widths = {"qkv": D, "mix": D, "up": D, "down": F}
+    return {f"0.{point}": rng.exponential(size=width).astype(np.float32) for point, width in widths.items()}
+
+
+def made(weights: Floats, ranges: Floats) -> dict[str, npt.NDArray[Any]]:
+    tensors = [(f"0.{part}.weight", weight) for part, weight in weights.items()]
+    return {name.removeprefix("0."): array for name, array in quantize(tensors, ranges)}
+
+
+@pytest.mark.parametrize(("part", "point"), [("query", "qkv"), ("key", "qkv"), ("up", "up")])
+def test_products_equal_those_in_floats_up_to_rounding(
+    part: str, point: str, weights: Floats, ranges: Floats, rng: np.random.Generator
+) -> None:
+    small_weights = made(weights, ranges)
+    x = (rng.uniform(-1, 1, size=(50, D)) * ranges[f"0.{point}"]).astype(np.float32)
+    small = np.round(x * small_weights[f"{point}.inverse"])
+    assert small_weights[f"{point}.middle"] == 128 and np.abs(small).max() <= 127
+    assert np.abs(small_weights[f"{part}.weight"]).max() <= WEIGHT_LIMIT
+    product = (small @ small_weights[f"{part}.weight"].astype(np.float32)) * small_weights[f"{part}.scale"]
+    exact = x @ weights[part]
+    assert np.abs(product - exact).mean() < 0.03 * np.abs(exact).mean()
+
+
+def test_values_come_in_the_next_products_steps(weights: Floats, ranges: Floats, rng: np.random.Generator) -> None:
+    x = (rng.uniform(-1, 1, size=(50, D)) * ranges["0.qkv"]).astype(np.float32)
+    ranges["0.mix"] = np.abs(x @ weights["value"]).max(axis=0)
+    small_weights = made(weights, ranges)
+    assert "mix.inverse" not in small_weights
+    small = np.round(x * small_weights["qkv.inverse"])
+    value = (small @ small_weights["value.weight"].astype(np.float32)) * small_weights["value.scale"]
+    mixed = (value @ small_weights["mix.weight"].astype(np.float32)) * small_weights["mix.scale"]
+    exact = x @ weights["value"] @ weights["mix"]
+    assert np.abs(mixed - exact).mean() < 0.05 * np.abs(exact).mean()
+
+
+def test_what_follows_an_activation_needs_little_room_below_zero(weights: Floats, ranges: Floats) -> None:
+    ranges["0.down"] = np.linspace(0.17, 9, F, dtype=np.float32)
+    small_weights = made(weights, ranges)
+    inverse, middle = small_weights["down.inverse"], float(small_weights["down.middle"])
+    assert middle < 100
+    assert (-0.17 * inverse).min() >= -middle and (ranges["0.down"] * inverse).max() <= 255 - middle
 
 
 def test_sums_of_two_products_fit_in_16_bits() -> None:
@@ -68,12 +110,10 @@ def test_sums_of_two_products_fit_in_16_bits() -> None:
     assert 2 * 255 * WEIGHT_LIMIT <= 2**15 - 1
 
 
-def test_query_key_and_value_share_their_input() -> None:
-    weight = np.arange(12, dtype=np.float32).reshape(2, 6) + 1
-    tensors = [("0.qkv.weight", weight), ("0.qkv.bias", np.arange(6, dtype=np.float32))]
-    made = dict(quantize(tensors, {"0.qkv": np.ones(2, np.float32)}))
-    assert made["0.value.bias"].tolist() == [4, 5] and made["0.qkv.inverse"].shape == (2,)
-    assert {"0.query.weight", "0.key.weight", "0.value.weight"} <= set(made)
+def test_query_key_and_value_share_their_input(weights: Floats, ranges: Floats) -> None:
+    small_weights = made(weights, ranges)
+    assert small_weights["qkv.inverse"].shape == (D,)
+    assert {"query.inverse", "key.inverse", "value.inverse"}.isdisjoint(small_weights)
 
 
 def test_ranges_are_the_largest_seen() -> None:

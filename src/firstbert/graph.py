@@ -22,14 +22,15 @@ from firstbert.families import Architecture
 if TYPE_CHECKING:
     import onnx
 
-FORMAT = 2  # goes into every cache key: raise it with any change of the arithmetic below
+FORMAT = 3  # goes into every cache key: raise it with any change of the arithmetic below
 Pooling = Literal["cls", "mean", "tokens"]
-POINTS = ("qkv", "mix", "up", "down")  # the products of a layer, by the name of their input
+# Where the products of a layer stand, and the matrices that one input meets there.
+POINTS = {"qkv": ("query", "key", "value"), "mix": ("mix",), "up": ("up",), "down": ("down",)}
 
 _FUSED = "com.microsoft"  # ONNX Runtime's domain of fused operators
-_OPSET = 20
-_IR_VERSION = 10
-_FLOAT, _INT32 = 1, 6  # ONNX's numbers of the types
+_OPSET = 24  # the first whose Attention is told the real length of each row
+_IR_VERSION = 11
+_FLOAT, _INT32, _INT64 = 1, 6, 7  # ONNX's numbers of the types
 
 
 @dataclass(frozen=True, order=True)
@@ -128,11 +129,12 @@ class _Builder:
         """Embeddings, then layer after layer up to the highest one read."""
         hidden = self._embeddings()
         for layer in range(max(read.layer for read in reads) + 1):
+            first = layer > 0 and first_only(reads, layer)
             if layer:
-                hidden = self._layer(layer - 1, hidden, first_only=first_only(reads, layer))
+                hidden = self._layer(layer - 1, hidden, first_only=first)
             for read in reads:
                 if read.layer == layer:
-                    self._read(read, hidden)
+                    self._read(read, hidden, first_only=first)
 
     # -- pieces
 
@@ -172,11 +174,12 @@ class _Builder:
         return name
 
     def _embeddings(self) -> str:
-        rows = self.node("Add", [self._word_rows(), self._position_rows()], "rows")
-        hidden = self._norm(rows, "embed_norm", "embeddings")
-        if self.arch.embedding_width != self.arch.width:
-            hidden = self.node("MatMul", [hidden, self.weight("project.weight")], "projected")
-            hidden = self.node("Add", [hidden, self.weight("project.bias")], "embeddings_wide")  # (B, T, D)
+        """(B T, D)."""
+        E = self.arch.embedding_width
+        rows = self.node("Add", [self._word_rows(), self._position_rows()], "rows")  # (B, T, E)
+        hidden = self._flat(self._norm(rows, "embed_norm", "embeddings"), E, "embeddings_flat")
+        if self.arch.width != E:
+            hidden = self._product(hidden, "project", self.weight("project.bias"))
         return hidden
 
     def _word_rows(self) -> str:
@@ -195,16 +198,6 @@ class _Builder:
         start, axis = self.constant("start", np.zeros(1, np.int64)), self.constant("axis_0", np.zeros(1, np.int64))
         return self.node("Slice", [table, start, self._tokens(), axis], "position_rows")
 
-    def _tokens(self) -> str:
-        """T, as a tensor of one int64."""
-        if not self.has("T"):
-            self.node("Shape", ["ids"], "T", start=1, end=2)
-        return "T"
-
-    def _norm(self, x: str, name: str, out: str) -> str:
-        norm = [self.weight(f"{name}.weight"), self.weight(f"{name}.bias")]
-        return self.node("LayerNormalization", [x, *norm], out, epsilon=self.arch.eps)
-
     def _positions(self, padding_id: int) -> str:
         """Positions as fairseq counts them: padding id + 1, + 2, …; the padding token itself takes none."""
         pad = self.constant("padding_id", np.array(padding_id, np.int32))
@@ -212,6 +205,22 @@ class _Builder:
         real = self.node("Cast", [real], "is_real_int", to=_INT32)
         count = self.node("CumSum", [real, self.constant("axis_1", np.array(1, np.int32))], "count")
         return self.node("Add", [self.node("Mul", [count, real], "count_real"), pad], "position_ids")
+
+    def _layer(self, i: int, x: str, *, first_only: bool) -> str:
+        """(B T, D) → (B T, D), or (B, D): attention, then feed-forward, each added to its input, normalised."""
+        first = self._first_position(x, f"{i}.first") if first_only else x
+        x = self._norm(self._onto(first, self._attention(i, x, first), f"{i}.mix"), f"{i}.mix_norm", f"{i}.mix.normed")
+        inner = self._activation(self._linear(x, f"{i}.up"), f"{i}.up")  # (B T, F)
+        return self._norm(self._onto(x, inner, f"{i}.down"), f"{i}.down_norm", f"{i}.down.normed")
+
+    def _attention(self, i: int, x: str, first: str) -> str:
+        """Every position of `first`, which is `x` or its first position, looks at all real ones of `x`."""
+        query = self._rows(self._linear(first, f"{i}.query"), f"{i}.query.rows", only_first=first != x)
+        key, value = (self._rows(self._linear(x, f"{i}.{part}"), f"{i}.{part}.rows") for part in ("key", "value"))
+        inputs = [query, key, value, self._attention_bias(first_only=first != x), "", "", self._long_lengths()]
+        heads = {"q_num_heads": self.arch.heads, "kv_num_heads": self.arch.heads}
+        rows = self.node("Attention", inputs, f"{i}.attention.rows", **heads)
+        return self._flat(rows, self.arch.width, f"{i}.attention")
 
     def _attention_bias(self, *, first_only: bool) -> str:
         """The distance table cut to T × T, or to its first row, or no input at all."""
@@ -226,72 +235,9 @@ class _Builder:
             self.node("Slice", [self.weight("distance_bias"), starts, ends, axes], name)
         return name
 
-    def _layer(self, i: int, x: str, *, first_only: bool) -> str:
-        """(B, T, D) → (B, T, D), or (B, 1, D): attention, then feed-forward, each added to its input, normalised."""
-        first = self._first_position(x, i) if first_only else x
-        mixed = self._linear(self._attention(i, x, first), f"{i}.mix")
-        x = self._add_and_norm(mixed, first, f"{i}.mix")
-        inner = self._activation(self._linear(x, f"{i}.up"), f"{i}.up")  # (B, T, F)
-        return self._add_and_norm(self._linear(inner, f"{i}.down"), x, f"{i}.down")
-
-    def _first_position(self, x: str, i: int) -> str:
-        """(B, T, D) → (B, 1, D)."""
-        first = self.constant("first_row", np.zeros(1, np.int64))
-        return self.node("Gather", [x, first], f"{i}.first", axis=1)
-
-    def _attention(self, i: int, x: str, first: str) -> str:
-        """Every position of `first`, which is `x` or its first position, looks at all of `x`."""
-        int8 = self.is_int8(f"{i}.query.weight")
-        if first == x and not int8:
-            self._note_range(x, f"{i}.qkv")
-            qkv = [self.weight(f"{i}.qkv.weight"), self.weight(f"{i}.qkv.bias")]
-            bias = self._attention_bias(first_only=False)
-            inputs = [x, *qkv, "lengths"] + (["", bias] if bias else [])
-            return self.node("Attention", inputs, f"{i}.attention", domain=_FUSED, num_heads=self.arch.heads)
-        parts = [self._part(y, i, k, part) for k, (part, y) in enumerate((("query", first), ("key", x), ("value", x)))]
-        own_bias = "" if int8 else self.weight(f"{i}.qkv.bias")
-        inputs = [*parts, own_bias, "lengths", self._attention_bias(first_only=first != x)]
-        return self.node("MultiHeadAttention", inputs, f"{i}.attention", domain=_FUSED, num_heads=self.arch.heads)
-
-    def _part(self, x: str, i: int, k: int, part: str) -> str:
-        """Query, key or value, (B, T, D): the k-th third of the packed product."""
-        if self.is_int8(f"{i}.{part}.weight"):
-            return self._linear_int8(x, f"{i}.{part}", point=f"{i}.qkv")
-        D = self.arch.width
-        start, end = (self.constant(f"column_{n}", np.array([n * D], np.int64)) for n in (k, k + 1))
-        axis = self.constant("axes_1", np.ones(1, np.int64))
-        third = self.node("Slice", [self.weight(f"{i}.qkv.weight"), start, end, axis], f"{i}.{part}.weight")
-        return self.node("MatMul", [x, third], f"{i}.{part}.product")
-
-    def _linear(self, x: str, name: str) -> str:
-        """x · weight + bias."""
-        if self.is_int8(f"{name}.weight"):
-            return self._linear_int8(x, name, point=name)
-        self._note_range(x, name)
-        product = self.node("MatMul", [x, self.weight(f"{name}.weight")], f"{name}.product")
-        return self.node("Add", [product, self.weight(f"{name}.bias")], f"{name}.sum")
-
-    def _linear_int8(self, x: str, name: str, *, point: str) -> str:
-        """The same in int8: each number is brought into 8 bits by its own factor, which the weights undo."""
-        one = self.constant("unit", np.array(1, np.float32))
-        middle = self.weight(f"{point}.middle")
-        small = f"{x}.small"
-        if not self.has(small):
-            scaled = self.node("Mul", [x, self.weight(f"{point}.inverse")], f"{x}.scaled")
-            self.node("QuantizeLinear", [scaled, one, middle], small)
-        weight = [self.weight(f"{name}.weight"), one, self.weight(f"{name}.scale"), middle, ""]
-        inputs = [small, *weight, self.weight(f"{name}.bias")]
-        return self.node("MatMulIntegerToFloat", inputs, f"{name}.sum", domain=_FUSED)
-
-    def _note_range(self, x: str, name: str) -> None:
-        if self.ranges:
-            axes = self.constant("axes_0_1", np.array([0, 1], np.int64))
-            size = self.node("Abs", [x], f"{name}.size")
-            self.node("ReduceMax", [size, axes], f"ranges_{name}", keepdims=0)
-
-    def _add_and_norm(self, x: str, skip: str, name: str) -> str:
-        # Plain operators: SkipLayerNormalization does the same in one, and takes six times as long.
-        return self._norm(self.node("Add", [x, skip], f"{name}.total"), f"{name}_norm", f"{name}.normed")
+    def _norm(self, x: str, name: str, out: str) -> str:
+        norm = [self.weight(f"{name}.weight"), self.weight(f"{name}.bias")]
+        return self.node("LayerNormalization", [x, *norm], out, epsilon=self.arch.eps)
 
     def _activation(self, x: str, name: str) -> str:
         out = f"{name}.active"
@@ -303,25 +249,93 @@ class _Builder:
             case "relu":
                 return self.node("Relu", [x], out)
 
+    # -- products
+
+    def _onto(self, skip: str, x: str, name: str) -> str:
+        """skip + x · weight + bias: a single operator where there is no bias."""
+        if self.is_int8(f"{name}.weight") or f"{name}.bias" in self.stored:
+            return self.node("Add", [self._linear(x, name), skip], f"{name}.total")
+        return self._product(x, name, skip)
+
+    def _linear(self, x: str, name: str) -> str:
+        """x · weight, plus the bias if there is one."""
+        bias = self.weight(f"{name}.bias") if f"{name}.bias" in self.stored else ""
+        return (self._product_int8 if self.is_int8(f"{name}.weight") else self._product)(x, name, bias)
+
+    def _product(self, x: str, name: str, added: str) -> str:
+        """x · weight + added, which is of the product's shape, or (d_out,), or nothing."""
+        if self.ranges and name != "project":
+            self._note_range(x, _point(name))
+        return self.node("Gemm", [x, self.weight(f"{name}.weight"), added], f"{name}.product")
+
+    def _product_int8(self, x: str, name: str, bias: str) -> str:
+        """The same in int8: each number is brought into 8 bits by its own factor, which the weights undo."""
+        unit, middle = self.constant("unit", np.array(1, np.float32)), self.weight(f"{_point(name)}.middle")
+        small, inverse = f"{x}.small", f"{_point(name)}.inverse"
+        if not self.has(small):  # no factors where the product that gave x has them in its own
+            scaled = self.node("Mul", [x, self.weight(inverse)], f"{x}.scaled") if inverse in self.stored else x
+            self.node("QuantizeLinear", [scaled, unit, middle], small)
+        inputs = [small, self.weight(f"{name}.weight"), unit, self.weight(f"{name}.scale"), middle, "", bias]
+        return self.node("MatMulIntegerToFloat", inputs, f"{name}.product", domain=_FUSED)
+
+    def _note_range(self, x: str, point: str) -> None:
+        if not self.has(f"ranges_{point}"):
+            axis = self.constant("axis_0", np.zeros(1, np.int64))
+            self.node("ReduceMax", [self.node("Abs", [x], f"{point}.size"), axis], f"ranges_{point}", keepdims=0)
+
+    # -- shapes
+
+    def _tokens(self) -> str:
+        """T, as a tensor of one int64."""
+        if not self.has("T"):
+            self.node("Shape", ["ids"], "T", start=1, end=2)
+        return "T"
+
+    def _long_lengths(self) -> str:
+        """(B,) int64."""
+        if not self.has("lengths_long"):
+            self.node("Cast", ["lengths"], "lengths_long", to=_INT64)
+        return "lengths_long"
+
+    def _flat(self, x: str, width: int, out: str) -> str:
+        """(B, T, d) → (B T, d)."""
+        return self.node("Reshape", [x, self.constant(f"flat_{width}", np.array([-1, width], np.int64))], out)
+
+    def _rows(self, x: str, out: str, *, only_first: bool = False) -> str:
+        """(B T, D) → (B, T, D), or (B, D) → (B, 1, D)."""
+        D = self.constant("D", np.array([self.arch.width], np.int64))
+        all_rows = self.constant("all_rows", np.array([-1], np.int64))
+        tokens = self.constant("one_row", np.ones(1, np.int64)) if only_first else self._tokens()
+        shape = f"{'first' if only_first else 'rows'}_shape"
+        if not self.has(shape):
+            self.node("Concat", [all_rows, tokens, D], shape, axis=0)
+        return self.node("Reshape", [x, shape], out)
+
+    def _first_position(self, x: str, out: str) -> str:
+        """(B T, D) → (B, D)."""
+        first = self.constant("first", np.array(0, np.int64))
+        return self.node("Gather", [self._rows(x, f"{out}.rows"), first], out, axis=1)
+
     # -- reading
 
-    def _read(self, read: Read, hidden: str) -> None:
+    def _read(self, read: Read, hidden: str, *, first_only: bool) -> None:
         match read.pooling:
             case "tokens":
+                self._rows(hidden, read.name)
+            case "cls" if first_only:
                 self.node("Identity", [hidden], read.name)
             case "cls":
-                first = self.constant("first", np.array(0, np.int64))
-                self.node("Gather", [hidden, first], read.name, axis=1)  # (B, T, D) → (B, D)
+                self._first_position(hidden, read.name)
             case "mean":
-                self._mean(hidden, read.name)
+                self._mean(self._rows(hidden, f"{read.name}.tokens"), read.name)
 
-    def _mean(self, hidden: str, out: str) -> None:
+    def _mean(self, rows: str, out: str) -> None:
         """(B, T, D) → (B, D): a product with 1/length at real positions and 0 at padding.
 
         The row of shares stands there twice: for a single row ONNX Runtime takes a kernel whose sums depend, in the
         last bit, on how far a text is padded; and a cached vector must be the one that is computed anew.
         """
-        pooled = self.node("MatMul", [self._shares(), hidden], f"{out}_rows")  # (B, 2, D)
+        pooled = self.node("MatMul", [self._shares(), rows], f"{out}_rows")  # (B, 2, D)
         self.node("Gather", [pooled, self.constant("first", np.array(0, np.int64))], out, axis=1)
 
     def _shares(self) -> str:
@@ -336,3 +350,9 @@ class _Builder:
             share = self.node("Div", [real, self.node("Cast", [lengths], "count_float", to=_FLOAT)], "share")
             self.node("Concat", [share, share], "shares", axis=1)
         return "shares"
+
+
+def _point(name: str) -> str:
+    """Where a product stands: ``"3.qkv"`` for ``"3.key"``."""
+    layer, _, part = name.partition(".")
+    return f"{layer}.{next(point for point, parts in POINTS.items() if part in parts)}"

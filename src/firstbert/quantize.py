@@ -73,25 +73,23 @@ def quantize(tensors: Iterable[tuple[str, FloatArray]], ranges: Ranges) -> Itera
     """Yield int8 products and word table, with their factors; everything else as it is.
 
     Args:
-        tensors: what layout.py yields.
+        tensors: what layout.py yields, layer after layer.
         ranges: of `find_ranges`.
     """
+    parts = {part for met_there in POINTS.values() for part in met_there}
+    weights: dict[str, FloatArray] = {}  # of one layer
     for name, array in tensors:
         layer, _, rest = name.partition(".")
-        point, _, kind = rest.partition(".")
+        part, _, kind = rest.partition(".")
         if name == "words":
             yield from _table(array)
-        elif point in POINTS and kind == "weight":
-            yield from _product(layer, point, array, ranges[f"{layer}.{point}"])
-        elif point == "qkv" and kind == "bias":
-            yield from zip(_names(layer, point, "bias"), np.split(array, 3), strict=True)
+        elif part in parts and kind == "weight":
+            weights[part] = array
+            if len(weights) == len(parts):
+                yield from ((f"{layer}.{made}", small) for made, small in _layer(weights, layer, ranges))
+                weights = {}
         else:
             yield name, array
-
-
-def _names(layer: str, point: str, kind: str) -> list[str]:
-    parts = ("query", "key", "value") if point == "qkv" else (point,)
-    return [f"{layer}.{part}.{kind}" for part in parts]
 
 
 def _table(words: FloatArray) -> Iterator[tuple[str, npt.NDArray[Any]]]:
@@ -101,17 +99,26 @@ def _table(words: FloatArray) -> Iterator[tuple[str, npt.NDArray[Any]]]:
     yield "words.scale", scale.astype(np.float32)
 
 
-def _product(layer: str, point: str, weight: FloatArray, largest: FloatArray) -> Iterator[tuple[str, npt.NDArray[Any]]]:
-    """One factor a column, after each row has taken over the factor of the number it meets."""
-    steps, middle = _steps(point, largest, np.abs(weight).max(axis=1))
-    yield f"{layer}.{point}.inverse", 1 / steps
-    yield f"{layer}.{point}.middle", middle
-    parts = 3 if point == "qkv" else 1
-    weights = np.split(weight * steps[:, None], parts, axis=1)
-    for name, part in zip(_names(layer, point, "weight"), weights, strict=True):
-        scale = np.maximum(np.abs(part).max(axis=0), 1e-12) / WEIGHT_LIMIT  # (d_out,)
-        yield name, np.round(part / scale).astype(np.int8)
-        yield f"{name.removesuffix('weight')}scale", scale.astype(np.float32)
+def _layer(weights: Mapping[str, FloatArray], layer: str, ranges: Ranges) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+    """The products of a layer: one factor a column, after each row has taken over the factor of the number it meets."""
+    met = {point: np.concatenate([weights[part] for part in parts], axis=1) for point, parts in POINTS.items()}
+    steps = {}
+    for point, weight in met.items():
+        steps[point], middle = _steps(point, ranges[f"{layer}.{point}"], np.abs(weight).max(axis=1))
+        yield f"{point}.middle", middle
+        if point != "mix":
+            yield f"{point}.inverse", 1 / steps[point]
+    for point, parts in POINTS.items():
+        for part in parts:
+            # Attention mixes the values' columns as they are: they give the next product its numbers in 8 bits' steps.
+            after = 1 / steps["mix"] if part == "value" else np.float32(1)
+            yield from _product(part, weights[part] * steps[point][:, None] * after)
+
+
+def _product(part: str, weight: FloatArray) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+    scale = np.maximum(np.abs(weight).max(axis=0), 1e-12) / WEIGHT_LIMIT  # (d_out,)
+    yield f"{part}.weight", np.round(weight / scale).astype(np.int8)
+    yield f"{part}.scale", scale.astype(np.float32)
 
 
 def _steps(point: str, inputs: FloatArray, weights: FloatArray) -> tuple[FloatArray, npt.NDArray[np.uint8]]:
