@@ -88,7 +88,7 @@ class Outcome:
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
     """Run the command line in this process: ``cli("train", path, "-o", folder)``."""
-    from firstbert.cli import main
+    from firstbert.__main__ import main
 
     def run(*arguments: object) -> Outcome:
         monkeypatch.setattr("sys.argv", ["firstbert", *map(str, arguments)])
