@@ -16,7 +16,6 @@ from firstbert.errors import UsageError
 from firstbert.terminal import (
     note,
     note_findings,
-    note_truncated,
     print_cache,
     print_json,
     print_machine,

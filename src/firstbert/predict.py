@@ -45,11 +45,14 @@ class PredictOptions:
 
 def plain(arguments: list[str]) -> PredictOptions | None:
     """Return what `predict MODEL --text SENTENCE …` asks for; None for any call that isn't of just this form."""
-    command, model, *rest = arguments if len(arguments) > 1 else ("", "")
-    json = rest[-1:] == ["--json"]
-    flags, texts = rest[0 : len(rest) - json : 2], rest[1 : len(rest) - json : 2]
-    paired = len(flags) == len(texts) > 0 and all(flag == "--text" for flag in flags)
-    if command != "predict" or not paired or any(value.startswith("-") for value in (model, *texts)):
+    match arguments:
+        case ["predict", model, *rest]:
+            json = rest[-1:] == ["--json"]
+        case _:
+            return None
+    pairs = rest[:-1] if json else rest
+    flags, texts = pairs[::2], pairs[1::2]
+    if set(flags) != {"--text"} or len(flags) != len(texts) or any(value[:1] == "-" for value in (model, *texts)):
         return None
     return PredictOptions(Path(model), texts=texts, json=json)
 
