@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -88,13 +89,14 @@ class Outcome:
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
     """Run the command line in this process: ``cli("train", path, "-o", folder)``."""
-    from firstbert.cli import main
+    from firstbert.__main__ import main
 
     def run(*arguments: object) -> Outcome:
         monkeypatch.setattr("sys.argv", ["firstbert", *map(str, arguments)])
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             main()
+        gc.enable()  # main lets the garbage lie where a process ends soon
         printed = capsys.readouterr()
         return Outcome(int(ended.value.code or 0), printed.out, printed.err)
 

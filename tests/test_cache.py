@@ -244,7 +244,7 @@ def other_engine(small: Path, part: str, monkeypatch: pytest.MonkeyPatch) -> Eng
         case "graph's format":
             monkeypatch.setattr("firstbert.graph.FORMAT", 0)
         case "library":
-            monkeypatch.setattr(cache, "version", lambda name: "0")
+            monkeypatch.setattr("importlib.metadata.version", lambda name: "0")
         case "processor":
             monkeypatch.setattr(cache, "_processor", lambda: ["another"])
     engine = Engine(options)

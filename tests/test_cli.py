@@ -133,6 +133,71 @@ def test_predict_writes_files(ending: str, model: Path, tmp_path: Path, cli: Cli
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([source.name, out.name])
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["m", "--text", "a"],
+        ["m/", "--text", "a", "--text", "b", "--json"],
+        ["./m", "--text", "", "--text", " two  words\t"],
+        ["model of mine", "--text", '["a", "b"]', "--text", "{}", "--text", "1,2"],
+        ["m", "--text", "né à 5 €", "--text", "--json"[2:]],
+        ["", "--text", "None"],
+    ],
+)
+def test_the_short_way_understands_what_the_long_one_does(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from firstbert import cli, predict
+
+    long: list[predict.PredictOptions] = []
+    monkeypatch.setattr(predict, "predict", long.append)
+    cli.run(["predict", *words])
+    assert predict.plain(["predict", *words]) == long[0]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "",
+        "train m --text a",
+        "predict",
+        "predict --help",
+        "predict m",
+        "predict m in.txt",
+        "predict m --json",
+        "predict m --text",
+        "predict m --text a --text",
+        "predict m --text a b",
+        "predict m --text --json",
+        "predict m --text -a",
+        "predict m --text=a",
+        "predict -m --text a",
+        "predict m --json --text a",
+        "predict m --text a -o out.tsv",
+        "predict m in.txt --text a",
+    ],
+)
+def test_any_other_call_goes_the_long_way(words: str) -> None:
+    from firstbert.predict import plain
+
+    assert plain(words.split()) is None
+
+
+def test_a_cold_prediction_imports_nothing_that_it_can_do_without(model: Path) -> None:
+    """Each of these takes milliseconds, and all together as long as the prediction."""
+    code = (
+        "import atexit, sys; atexit.register(lambda: print(*sys.modules)); from firstbert.__main__ import main; main()"
+    )
+    command = [sys.executable, "-c", code, "predict", f"{model}", "--text", GOOD[0]]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=clean(dict(os.environ)))
+    header, answer, modules = done.stdout.splitlines()
+    assert header.startswith("text") and answer.startswith(GOOD[0])
+    assert "onnxruntime" in modules.split()
+    assert not set(modules.split()) & {
+        "attrs", "concurrent.futures", "cyclopts", "email", "filelock", "http.client", "huggingface_hub",
+        "importlib.metadata", "lmdb", "logging", "onnx", "pandas", "rich", "sklearn", "ssl", "subprocess", "tarfile",
+        "urllib.request",
+    }  # fmt: skip
+
+
 def test_predict_prints_a_table_to_read_on(model: Path, cli: Cli) -> None:
     lines = cli("predict", model, "--text", GOOD[0]).out.splitlines()
     assert lines[0].split("\t") == ["text", "label", "score", "truncated"]

@@ -137,6 +137,23 @@ def test_a_foreign_tokenizer_is_refused(tmp_path: Path) -> None:
         Tokenizer(encoder_files("minilm").tokenizer, 256, 100)
 
 
+def test_a_text_with_a_foreign_id_is_refused(tmp_path: Path) -> None:
+    """Two more tokens than fit, at the place of two that are missing: their count tells nothing."""
+    from tokenizers import Tokenizer as Written
+    from tokenizers import models, pre_tokenizers, processors
+
+    from firstbert.tokens import Tokenizer
+
+    written = Written(models.WordLevel({"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "known": 3, "far": 99}, "[UNK]"))
+    written.pre_tokenizer = pre_tokenizers.Whitespace()
+    written.post_processor = processors.BertProcessing(("[SEP]", 2), ("[CLS]", 1))
+    written.save(f"{tmp_path}/tokenizer.json")
+    tokenizer = Tokenizer(tmp_path / "tokenizer.json", 8, 5)
+    assert tokenizer(["known unknown"]).ids == [[1, 3, 0, 2]] and tokenizer([]).ids == []
+    with pytest.raises(EncoderError, match="ids go up to 99, but the encoder's word table has 5 rows"):
+        tokenizer(["known", "far known"])
+
+
 def test_cores_are_those_this_process_may_use() -> None:
     allowed = os.sched_getaffinity(0)
     try:

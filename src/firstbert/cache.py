@@ -18,7 +18,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cache as once
 from hashlib import blake2b
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +94,8 @@ def _keys(engine: Engine, texts: Sequence[str]) -> list[bytes] | None:
 
 def _seed(engine: Engine, read: Read) -> bytes:
     """A digest of all that decides a vector but the text. Batches and threads are not in it: they change no bit."""
+    from importlib.metadata import version  # here: it takes longer to import than a text to encode
+
     facts = {
         "format": FORMAT,
         "encoder": engine.prepared.fingerprint,

@@ -1,25 +1,21 @@
 """The command line: each command parses, calls a library function and prints what it returns.
 
-Last on the way of a sentence. Results go to stdout, notes and progress to stderr. Exit codes: 0 fine, 1 a fault of
-this program, 2 wrong usage or bad input. Libraries are imported inside the commands, so that help is instant.
+Last on the way of a sentence; __main__.py calls it. Results go to stdout, notes and progress to stderr. Libraries are
+imported inside the commands, so that help is instant.
 """
 
 from __future__ import annotations
 
-import os
-import sys
-import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
 from firstbert import __version__
-from firstbert.errors import FirstbertError, UsageError
+from firstbert.errors import UsageError
 from firstbert.terminal import (
     note,
     note_findings,
-    note_truncated,
     print_cache,
     print_json,
     print_machine,
@@ -242,31 +238,10 @@ def predict(
         threads: batches encoded side by side; one per core unless given.
         json: print one JSON array.
     """
-    from firstbert import answers
-    from firstbert.artifact import load
-    from firstbert.data import from_lists, read
+    from firstbert.predict import PredictOptions
+    from firstbert.predict import predict as run
 
-    if (input is None) == (not text):
-        raise UsageError("Give either INPUT or --text, one of the two.")
-    if text and column:
-        raise UsageError("--column names a column of INPUT; --text has none.")
-    write = answers.format_of(output) if output else answers.as_tsv
-    predictor = load(model).predictor.with_threads(threads)
-    if text:
-        examples = from_lists(text, source="--text")
-    else:
-        examples = read(input, _reading(column, None, on_bad_row, "keep"), labelled=False)
-        note_findings(examples, "duplicate")
-    predictions = predictor.predict(examples.texts)
-    note_truncated(int(predictions.truncated.sum()), predictor.encoder.max_length)
-    rows = answers.rows(examples, predictions)
-    if output:
-        answers.write(output, write(rows))
-        note(f"{len(rows)} rows written to {output}.")
-    elif json:
-        print_json(predictions.records())
-    else:
-        sys.stdout.write(write(rows))
+    run(PredictOptions(model, input, text or [], output, column, on_bad_row, threads, json))
 
 
 @app.command(
@@ -391,30 +366,13 @@ def _reading(text: str | None, label: str | None, on_bad_row: BadRow, on_duplica
     return DataOptions(text, label, on_bad_row, on_duplicate)
 
 
-def main() -> None:
-    """Run the command line and end the process with its exit code."""
-    with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *args, **kwargs: note(str(message))
-        sys.exit(_run())
+def run(arguments: list[str]) -> None:
+    """Run a command.
 
-
-def _run() -> int:
+    Raises:
+        UsageError: the arguments make no sense.
+    """
     try:
-        app(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")
-        sys.stdout.flush()
-    except (CycloptsError, FirstbertError) as error:
-        note(f"firstbert: {error}")
-        return error.exit_code if isinstance(error, FirstbertError) else UsageError.exit_code
-    except KeyboardInterrupt:
-        note("firstbert: stopped.")
-        return 130
-    except BrokenPipeError:  # whoever read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except Exception as error:
-        if os.environ.get("FIRSTBERT_DEBUG"):
-            raise
-        note(f"firstbert: a fault of this program: {type(error).__name__}: {error}\n"
-              "Set FIRSTBERT_DEBUG=1 to see where, and please report it.")  # fmt: skip
-        return 1
-    return 0
+        app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        raise UsageError(str(error)) from error

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import get_args
@@ -83,10 +82,9 @@ class Engine:
         _check(options, self.prepared)
         self.reads = reads or (self._read(),)
         arch = self.prepared.architecture
-        with ThreadPoolExecutor(1) as beside:  # a third of the time to the first answer is spent on these two
-            session = beside.submit(Session, self.prepared.graph(self.reads))
-            self.tokenizer = Tokenizer(self.files.tokenizer, options.max_length, arch.vocabulary)
-            self.session = session.result()
+        # One after the other: both libraries hold Python's lock while they open, so threads would gain nothing.
+        self.tokenizer = Tokenizer(self.files.tokenizer, options.max_length, arch.vocabulary)
+        self.session = Session(self.prepared.graph(self.reads))
         self.threads = options.threads or usable_cores()
 
     def _read(self) -> Read:
@@ -154,6 +152,8 @@ class Engine:
         if self.threads == 1 or len(todo) == 1:
             yield from ((batch, self.session(batch)) for batch in todo)
             return
+        from concurrent.futures import ThreadPoolExecutor  # here: a single text starts sooner without
+
         with ThreadPoolExecutor(self.threads) as pool:
             yield from zip(todo, pool.map(self.session, todo), strict=True)
 

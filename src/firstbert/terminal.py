@@ -1,6 +1,6 @@
 """What the command line prints: results on stdout, notes on stderr.
 
-Just before cli.py on the way of a sentence.
+Just before predict.py and cli.py on the way of a sentence.
 """
 
 from __future__ import annotations
