@@ -49,11 +49,25 @@ def test_streams_give_the_same_window_by_window(encoder: SentenceEncoder) -> Non
     assert np.abs(again - encoder.transform([f"word {i % 7}" for i in range(n)])).max() <= 1e-6
 
 
-def test_a_stream_is_read_no_further_than_needed(encoder: SentenceEncoder) -> None:
+def test_a_stream_is_read_one_window_ahead_and_no_further(
+    encoder: SentenceEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("firstbert.engine.WINDOW", 64)
     taken = itertools.count()
-    texts = (f"text {next(taken)}" for _ in range(5 * WINDOW))
-    next(encoder.stream(texts))
-    assert next(taken) <= WINDOW + 1
+    stream = encoder.stream(f"text {next(taken)}" for _ in range(64 * 5))
+    assert len(next(stream).vectors) == 64
+    assert next(taken) <= 2 * 64
+
+
+def test_a_stream_left_early_leaves_its_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("firstbert.engine.WINDOW", 400)
+    engine = Engine(EngineOptions("minilm", threads=2, batch_tokens=8))
+    run, ran = engine.session, itertools.count()
+    monkeypatch.setattr(engine, "session", lambda batch: (next(ran), run(batch))[1])
+    stream = engine.stream(f"text {i}" for i in range(800))
+    next(stream)
+    stream.close()
+    assert next(ran) < 800
 
 
 def test_cut_texts_are_flagged_and_told(encoder: SentenceEncoder) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,10 @@ from firstbert.graph import Pooling, Read
 from firstbert.prepared import Precision, Prepared, prepare
 from firstbert.progress import progress
 from firstbert.session import Session, usable_cores
-from firstbert.tokens import Tokenizer, refuse
+from firstbert.tokens import Tokenizer, Tokens, refuse
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 WINDOW = 8192  # texts tokenised and sorted at a time
 
@@ -62,6 +66,15 @@ class Encoded:
 
     vectors: FloatArray
     truncated: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class _Window:
+    """Some thousand texts made ready: `rows` says which of the distinct ones each text is."""
+
+    rows: list[int]
+    tokens: Tokens
+    batches: list[Batch]
 
 
 class Engine:
@@ -113,7 +126,7 @@ class Engine:
         return Encoded(np.empty(shape, np.float32), np.empty(n, np.bool_))
 
     def stream(self, texts: Iterable[str], total: int | None = None) -> Iterator[Encoded]:
-        """Yield vectors window by window, in order; memory stays that of a window.
+        """Yield vectors window by window, in order; memory stays that of two windows.
 
         Args:
             texts: any number of texts.
@@ -122,40 +135,59 @@ class Engine:
         Raises:
             DataError: an item is no text.
         """
+        with self._workers() as start, progress("Encoding", total) as advance:
+            running: tuple[_Window, Iterator[list[FloatArray]]] | None = None
+            for window in self._windows(texts):  # tokenised while the one before is encoded
+                started = window, start(window.batches)
+                if running:
+                    yield self._finish(*running, advance)
+                running = started
+            if running:
+                yield self._finish(*running, advance)
+
+    def _windows(self, texts: Iterable[str]) -> Iterator[_Window]:
+        """Cut the texts into windows and tokenise each, equal texts once."""
         remaining, done = iter(texts), 0
-        with progress("Encoding", total) as advance:
-            while window := list(itertools.islice(remaining, WINDOW)):
-                try:
-                    encoded = self._window(window, advance)
-                except (TypeError, UnicodeEncodeError):
-                    refuse(window, done)
-                    raise
-                yield encoded
-                done += len(window)
+        while window := list(itertools.islice(remaining, WINDOW)):
+            place: dict[str, int] = {}
+            try:
+                rows = [place.setdefault(text, len(place)) for text in window]
+                tokens = self.tokenizer(list(place))
+            except (TypeError, UnicodeEncodeError):
+                refuse(window, done)
+                raise
+            yield _Window(rows, tokens, list(batches(tokens.ids, self.options.batch_tokens)))
+            done += len(window)
 
-    def _window(self, texts: list[str], advance: Callable[[int], None]) -> Encoded:
-        """Encode equal texts once, then give each text its vector."""
-        place: dict[str, int] = {}
-        rows = [place.setdefault(text, len(place)) for text in texts]
-        advance(len(texts) - len(place))
-        tokens = self.tokenizer(list(place))
-        vectors = self._empty(len(place)).vectors
-        for batch, outputs in self._run(batches(tokens.ids, self.options.batch_tokens)):
-            for k, output in enumerate(outputs):
-                vectors[batch.rows, k] = output
+    @contextmanager
+    def _workers(self) -> Iterator[Callable[[list[Batch]], Iterator[list[FloatArray]]]]:
+        """Give what runs batches side by side, one thread each: small products stay in a core's cache."""
+        pool: ThreadPoolExecutor | None = None
+
+        def start(todo: list[Batch]) -> Iterator[list[FloatArray]]:
+            nonlocal pool
+            if len(todo) == 1:
+                return map(self.session, todo)
+            from concurrent.futures import ThreadPoolExecutor  # here: a single text starts sooner without
+
+            pool = pool or ThreadPoolExecutor(self.threads)
+            return pool.map(self.session, todo)
+
+        try:
+            yield start
+        finally:
+            if pool:
+                pool.shutdown(cancel_futures=True)  # where the caller stops early, nobody wants the rest
+
+    def _finish(self, window: _Window, outputs: Iterator[list[FloatArray]], advance: Callable[[int], None]) -> Encoded:
+        """Wait for a window's vectors and give each text its own."""
+        vectors = self._empty(len(window.tokens.ids)).vectors
+        advance(len(window.rows) - len(vectors))
+        for batch, reads in zip(window.batches, outputs, strict=True):
+            for k, read in enumerate(reads):
+                vectors[batch.rows, k] = read
             advance(len(batch.rows))
-        return Encoded(vectors[rows], np.array(tokens.truncated, np.bool_)[rows])
-
-    def _run(self, todo: Iterable[Batch]) -> Iterator[tuple[Batch, list[FloatArray]]]:
-        """Run batches side by side, one thread each: small products stay in a core's cache."""
-        todo = list(todo)
-        if self.threads == 1 or len(todo) == 1:
-            yield from ((batch, self.session(batch)) for batch in todo)
-            return
-        from concurrent.futures import ThreadPoolExecutor  # here: a single text starts sooner without
-
-        with ThreadPoolExecutor(self.threads) as pool:
-            yield from zip(todo, pool.map(self.session, todo), strict=True)
+        return Encoded(vectors[window.rows], np.array(window.tokens.truncated, np.bool_)[window.rows])
 
 
 def open_engine(options: EngineOptions, reads: tuple[Read, ...] | None = None) -> Engine:
