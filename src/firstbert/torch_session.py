@@ -28,7 +28,7 @@ from firstbert.prepared import Precision, hash_of_weights
 Device = Literal["auto", "cpu", "cuda"]
 
 _DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
-_BATCH_TOKENS = {"cpu": 2048, "cuda": 16_384}  # docs/decisions.md has the measurements
+_BATCH_TOKENS = {"cpu": 512, "cuda": 16_384}  # docs/decisions.md has the measurements
 _UNLIMITED = 1_000_000  # tokens of a text, where positions are relative
 _PROBE = (9, 5)  # lengths of the two rows on which an encoder is tried when it is opened
 # Relative to the largest number: what padding may change by rounding. One that reads padding is off by far more.
