@@ -12,12 +12,13 @@ import contextlib
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 from typing import Any, Literal
 
 import numpy as np
 
-from firstbert.batches import Batch
+from firstbert.batches import Batch, IntArray
 from firstbert.catalog import EncoderFiles
 from firstbert.errors import EncoderError, UsageError, missing_extra
 from firstbert.families import FAMILIES, FloatArray, Shape, read_config
@@ -31,7 +32,7 @@ _DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
 _BATCH_TOKENS = {"cpu": 512, "cuda": 16_384}  # docs/decisions.md has the measurements
 _UNLIMITED = 1_000_000  # tokens of a text, where positions are relative
 _PROBE = (9, 5)  # lengths of the two rows on which an encoder is tried when it is opened
-# Relative to the largest number: what padding may change by rounding. One that reads padding is off by far more.
+# Relative to the largest number: what padding may change by rounding. A family that reads it is off by far more.
 _SAME = {"fp32": 1e-3, "bf16": 0.1}
 
 
@@ -117,8 +118,8 @@ def _shape(files: EncoderFiles) -> Shape:
     with _told(files, "is no encoder of sentences that transformers can build"):
         with torch.device("meta"):  # names and shapes, no numbers
             model = transformers.AutoModel.from_config(config)
-        reads_ids = model.main_input_name == "input_ids" and not (config.is_encoder_decoder or model.config.is_decoder)
-        if not reads_ids:
+        decoder = config.is_encoder_decoder or getattr(config, "is_decoder", False)
+        if decoder or model.main_input_name != "input_ids":
             raise EncoderError(f"{files.config}: family {config.model_type!r} is no encoder of sentences.")
         return Shape(
             family=str(config.model_type),
@@ -239,17 +240,18 @@ class TorchSession:
         reads: the outputs, in order; layers above the highest of them are cut off.
 
     Raises:
-        EncoderError: its weights can't be read, or it can't be read by layers or without its padding.
+        EncoderError: its weights can't be read, or it can't be read by layers.
     """
 
     def __init__(self, encoder: TorchEncoder, reads: Sequence[Read]) -> None:
         self.encoder, self.reads = encoder, tuple(reads)
         self._lock = threading.Lock()
         self._model = _load(encoder)
-        self._whole = True
+        self._whole, self._by_length = True, False
         with _told(encoder.files, "can't be run by transformers"):
             probe = self._probe()
         self._check(probe)
+        self._by_length = self._reads_padding(probe)
         self._cut(probe)
 
     def __call__(self, batch: Batch) -> list[FloatArray]:
@@ -293,9 +295,16 @@ class TorchSession:
 
     def _outputs(self, batch: Batch) -> list[Any]:
         """One float32 tensor per read, on the device."""
-        ids, lengths = self._moved(batch.ids).long(), self._moved(batch.lengths).long()
-        states = self._states(ids, lengths, padded=bool((batch.lengths < batch.ids.shape[1]).any()))
-        return [_pooled(states[read.layer].float(), lengths, read.pooling) for read in self.reads]
+        import torch
+
+        ids, lengths, T = self._moved(batch.ids).long(), self._moved(batch.lengths).long(), batch.ids.shape[1]
+        parts = _equal_lengths(batch.lengths) if self._by_length else [(slice(None), T)]
+        found = []
+        for rows, longest in parts:
+            padded = bool((batch.lengths[rows] < longest).any())
+            states = self._states(ids[rows, :longest], lengths[rows], padded=padded)
+            found.append([_pooled(states[read.layer].float(), lengths[rows], read.pooling, T) for read in self.reads])
+        return [torch.cat(pieces) for pieces in zip(*found, strict=True)]
 
     def _moved(self, array: Any) -> Any:
         import torch
@@ -334,15 +343,20 @@ class TorchSession:
             return self._states(ids.to(device), lengths.to(device), padded=rows > 1)
 
     def _check(self, probe: list[Any]) -> None:
-        """Refuse what has no state for each layer, and what reads its padding."""
-        arch, where = self.encoder.architecture, f"{self.encoder.files.config}: family"
+        """Refuse what has no state for each layer."""
+        arch = self.encoder.architecture
         shapes = {tuple(state.shape) for state in probe}
         if len(probe) != arch.layers + 1 or shapes != {(2, _PROBE[0], arch.width)}:
-            raise EncoderError(f"{where} {arch.family!r} doesn't give one state of width {arch.width} for each layer.")
+            raise EncoderError(
+                f"{self.encoder.files.config}: family {arch.family!r} doesn't give one state of width {arch.width} for "
+                "each layer."
+            )
+
+    def _reads_padding(self, probe: list[Any]) -> bool:
+        """Whether a padded row comes out otherwise than alone; MobileBERT's last word looks at the one behind it."""
         together, alone = probe[-1][1, : _PROBE[1]].float(), self._probe(rows=1)[-1][0].float()
         off = float((together - alone).abs().max() / alone.abs().max())
-        if not off <= _SAME[self.encoder.precision]:
-            raise EncoderError(f"{where} {arch.family!r} reads its padding: vectors would depend on the batch.")
+        return not off <= _SAME[self.encoder.precision]
 
     def _cut(self, probe: list[Any]) -> None:
         """Cut off the layers above the highest one read; put them back where that changes what is read below.
@@ -385,11 +399,19 @@ def _real(lengths: Any, T: int) -> Any:
     return torch.arange(T, device=lengths.device) < lengths[:, None]
 
 
-def _pooled(states: Any, lengths: Any, pooling: str) -> Any:
-    """(B, T, D) → (B, D), or as it is for "tokens"."""
+def _equal_lengths(lengths: IntArray) -> list[tuple[slice, int]]:
+    """Runs of rows of one length, and that length: nothing is padded where only such rows are put together."""
+    ends = [*(np.flatnonzero(np.diff(lengths)) + 1).tolist(), len(lengths)]
+    return [(slice(start, end), int(lengths[start])) for start, end in pairwise([0, *ends])]
+
+
+def _pooled(states: Any, lengths: Any, pooling: str, T: int) -> Any:
+    """(B, t, D) → (B, D), or (B, T, D) for "tokens", zeros behind."""
+    import torch
+
     match pooling:
         case "tokens":
-            return states
+            return torch.nn.functional.pad(states, (0, 0, 0, T - states.shape[1]))
         case "cls":
             return states[:, 0]
     real = _real(lengths, states.shape[1])[:, :, None]
