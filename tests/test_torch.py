@@ -264,7 +264,12 @@ def test_the_process_is_left_as_it_was(modernbert: Path) -> None:
 
     logging = transformers.utils.logging
     before = torch.get_num_threads(), logging.get_verbosity(), logging.is_progress_bar_enabled()
-    Engine(EngineOptions(str(modernbert), threads=torch.get_num_threads() + 1)).encode(WORDS)
+    torch.set_num_threads(3)
+    try:
+        Engine(EngineOptions(str(modernbert), threads=4, batch_tokens=1)).encode(WORDS * 5)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before[0])
     assert (torch.get_num_threads(), logging.get_verbosity(), logging.is_progress_bar_enabled()) == before
 
 

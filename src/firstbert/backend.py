@@ -18,9 +18,7 @@ from firstbert.torch_session import Device, TorchEncoder, prepare_torch
 Backend = Literal["auto", "onnx", "torch"]
 
 
-def prepare_for(
-    files: EncoderFiles, backend: Backend, device: Device, precision: Precision, threads: int
-) -> Prepared | TorchEncoder:
+def prepare_for(files: EncoderFiles, backend: Backend, device: Device, precision: Precision) -> Prepared | TorchEncoder:
     """Return an encoder made ready for the library that is to run it.
 
     Raises:
@@ -34,7 +32,7 @@ def prepare_for(
         return prepare(files, precision)
     if precision == "int8":
         raise UsageError("precision='int8' is for ONNX Runtime alone, and torch is to run this encoder: take 'fp32'.")
-    return prepare_torch(files, precision, device, threads, why)
+    return prepare_torch(files, precision, device, why)
 
 
 def _needs_torch(files: EncoderFiles, backend: Backend, device: Device) -> str | None:

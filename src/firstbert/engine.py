@@ -41,7 +41,7 @@ class EngineOptions:
         layer: ``"last"`` or a number counted from 1.
         max_length: the most tokens of a text, special ones included.
         precision: of the arithmetic.
-        threads: batches encoded side by side; None: one per usable core. torch shares one batch among so many cores.
+        threads: batches encoded side by side; None: one per usable core.
         batch_tokens: the most tokens of a batch, padding included; None: 512, on a GPU 16,384.
         backend: ``"onnx"``, ``"torch"`` or ``"auto"``: torch for families that the graph doesn't know, and on a GPU.
         device: ``"cpu"``, ``"cuda"`` or ``"auto"``: where torch runs an encoder anyway, a GPU if there is one.
@@ -86,8 +86,7 @@ class Engine:
         self.files: EncoderFiles = encoder_files(options.encoder)
         for name, known in (("precision", Precision), ("backend", Backend), ("device", Device)):
             _one_of(name, getattr(options, name), get_args(known))
-        cores = options.threads or usable_cores()
-        self.prepared = prepare_for(self.files, options.backend, options.device, options.precision, cores)
+        self.prepared = prepare_for(self.files, options.backend, options.device, options.precision)
         _check(options, self.prepared)
         self.reads = reads or (self._read(),)
         arch = self.prepared.architecture
@@ -95,7 +94,7 @@ class Engine:
             session = beside.submit(self._session)
             self.tokenizer = Tokenizer(self.files.tokenizer, options.max_length, arch.vocabulary)
             self.session = session.result()
-        self.threads = self.prepared.side_by_side(cores)
+        self.threads = self.prepared.side_by_side(options.threads or usable_cores())
         self.batch_tokens = options.batch_tokens or self.prepared.batch_tokens
 
     def _session(self) -> Session | TorchSession:

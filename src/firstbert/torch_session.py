@@ -46,7 +46,6 @@ class TorchEncoder:
         weights_sha256: of model.safetensors, or of the list of its shards' hashes.
         precision: ``"fp32"`` or ``"bf16"``.
         device: ``"cpu"`` or ``"cuda"``.
-        threads: cores that a batch is shared among, on the CPU.
         fingerprint: None: a vector's last bits depend on its batch, so none is kept in the cache of vectors.
         backend, libraries: what runs it.
     """
@@ -56,7 +55,6 @@ class TorchEncoder:
     weights_sha256: str
     precision: Precision
     device: str
-    threads: int
     fingerprint: None = None
     backend: Literal["torch"] = "torch"
     libraries: tuple[str, ...] = ("torch", "transformers")
@@ -68,7 +66,7 @@ class TorchEncoder:
 
     def side_by_side(self, cores: int) -> int:
         """How many batches are worth being run at once: on a GPU one runs while another's vectors come back."""
-        return 2 if self.device == "cuda" else 1
+        return 2 if self.device == "cuda" else cores
 
     def session(self, reads: Sequence[Read]) -> TorchSession:
         """Load the weights and return what runs them up to the highest layer read.
@@ -79,14 +77,13 @@ class TorchEncoder:
         return TorchSession(self, reads)
 
 
-def prepare_torch(files: EncoderFiles, precision: Precision, device: Device, threads: int, why: str) -> TorchEncoder:
+def prepare_torch(files: EncoderFiles, precision: Precision, device: Device, why: str) -> TorchEncoder:
     """Look at an encoder that torch is to run.
 
     Args:
         files: where its files are.
         precision: ``"fp32"`` or ``"bf16"``.
         device: ``"auto"`` takes the GPU where there is one.
-        threads: cores that a batch is shared among, on the CPU.
         why: what torch is needed for, should it be missing.
 
     Raises:
@@ -102,7 +99,7 @@ def prepare_torch(files: EncoderFiles, precision: Precision, device: Device, thr
     if device == "cuda" and not gpu:
         raise UsageError("device='cuda' was asked for, but torch sees no CUDA device here. Take device='cpu'.")
     chosen = "cuda" if gpu and device != "cpu" else "cpu"
-    return TorchEncoder(files, _shape(files), hash_of_weights(files.weights), precision, chosen, threads)
+    return TorchEncoder(files, _shape(files), hash_of_weights(files.weights), precision, chosen)
 
 
 # ---------------------------------------------------------------- config.json
@@ -245,7 +242,8 @@ class TorchSession:
 
     def __init__(self, encoder: TorchEncoder, reads: Sequence[Read]) -> None:
         self.encoder, self.reads = encoder, tuple(reads)
-        self._lock = threading.Lock()
+        # The GPU takes one batch after the other; on the CPU each runs on a core of its own.
+        self._turn = threading.Lock() if encoder.device == "cuda" else _OneCore()
         self._model = _load(encoder)
         self._whole, self._by_length = True, False
         with _told(encoder.files, "can't be run by transformers"):
@@ -263,7 +261,7 @@ class TorchSession:
         import torch
 
         try:
-            with self._lock, torch.inference_mode(), _threads(self.encoder.threads):
+            with self._turn, torch.inference_mode():
                 outputs = self._outputs(batch)
                 together = torch.cat([output.flatten() for output in outputs])
                 home = together.to("cpu", non_blocking=True)  # all reads in one go
@@ -275,7 +273,7 @@ class TorchSession:
                 f"{batch.ids.size}."
             ) from error
         if done is not None:
-            done.synchronize()  # outside the lock: meanwhile the next batch is on its way
+            done.synchronize()  # not in its turn any more: meanwhile the next batch is on its way
         return _apart(home.numpy(), [tuple(output.shape) for output in outputs])
 
     @property
@@ -423,14 +421,27 @@ def _apart(together: FloatArray, shapes: list[tuple[int, ...]]) -> list[FloatArr
     return [part.reshape(shape) for part, shape in zip(np.split(together, ends), shapes, strict=True)]
 
 
-@contextlib.contextmanager
-def _threads(n: int) -> Iterator[None]:
-    """torch on `n` cores; the number holds for the whole process, so it is put back."""
-    import torch
+class _OneCore:
+    """torch on one core in the threads that are in here: sharing a batch among cores makes each wait for the slowest.
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(n)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    The number also holds for threads to come, so what the process had is put back.
+    """
+
+    _lock = threading.Lock()
+    _inside, _before = 0, 0
+
+    def __enter__(self) -> None:
+        import torch
+
+        with self._lock:
+            if not _OneCore._inside:
+                _OneCore._before = torch.get_num_threads()
+            _OneCore._inside += 1
+        torch.set_num_threads(1)
+
+    def __exit__(self, *error: object) -> None:
+        import torch
+
+        torch.set_num_threads(self._before)
+        with self._lock:
+            _OneCore._inside -= 1
