@@ -70,6 +70,7 @@ TINY: dict[str, dict[str, Any]] = {
     "roberta-prelayernorm": _SIZES | {"max_position_embeddings": 302, "pad_token_id": 1, "initializer_range": 0.2},
 }  # fmt: skip
 OTHERS = {
+    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4},
     "t5": {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4},
     "vit": _SIZES | {"image_size": 8, "patch_size": 4},
 }
@@ -235,6 +236,36 @@ def test_a_family_that_reads_its_padding_gets_none(
     for row, length in enumerate(lengths):
         own = np.s_[row, :length] if pooling == "tokens" else np.s_[row]
         assert np.abs(found[own] - expected[own]).max() <= TOLERANCE
+
+
+@needs_torch
+@pytest.mark.parametrize("family", ["modernbert", "deberta-v2", "albert"])
+def test_a_checkpoint_with_a_pretraining_head(family: str, tmp_path: Path) -> None:
+    """Its names carry a prefix, and it has no pooler."""
+    import transformers
+
+    plain = write_tiny(tmp_path / "plain", family)
+    expected = Engine(EngineOptions(str(plain))).encode(WORDS).vectors
+    model = transformers.AutoModelForMaskedLM.from_pretrained(plain)
+    model.save_pretrained(tmp_path / "headed")
+    write_tokenizer(tmp_path / "headed" / "tokenizer.json")
+    names = set(load_file(tmp_path / "headed" / "model.safetensors"))
+    assert not names & set(load_file(plain / "model.safetensors"))
+    assert np.array_equal(Engine(EngineOptions(str(tmp_path / "headed"))).encode(WORDS).vectors, expected)
+
+
+@needs_torch
+def test_weights_in_shards(modernbert: Path) -> None:
+    expected = Engine(EngineOptions(str(modernbert))).encode(WORDS).vectors
+    whole = modernbert / "model.safetensors"
+    tensors, where = load_file(whole), {}
+    for i in range(2):
+        names = sorted(tensors)[i::2]
+        save_file({name: tensors[name] for name in names}, modernbert / f"model-{i}.safetensors")
+        where |= dict.fromkeys(names, f"model-{i}.safetensors")
+    (modernbert / "model.safetensors.index.json").write_text(json.dumps({"weight_map": where}))
+    whole.unlink()
+    assert np.array_equal(Engine(EngineOptions(str(modernbert))).encode(WORDS).vectors, expected)
 
 
 @needs_torch
@@ -414,6 +445,7 @@ def test_vectors_that_differ_in_their_last_bits_are_not_kept(
 @pytest.mark.parametrize(
     ("family", "message"),
     [
+        ("gpt2", "family 'gpt2' is a decoder"),
         ("t5", "family 't5' is no encoder of sentences"),
         ("vit", "family 'vit' is no encoder of sentences"),
     ],

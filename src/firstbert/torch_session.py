@@ -9,6 +9,7 @@ transformers.
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ Device = Literal["auto", "cpu", "cuda"]
 _DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
 _BATCH_TOKENS = {"cpu": 512, "cuda": 16_384}  # docs/decisions.md has the measurements
 _UNLIMITED = 1_000_000  # tokens of a text, where positions are relative
+_FOREIGN = re.compile("^_|^auto_map$|_implementation$")  # keys of config.json that could name code
 _PROBE = (9, 5)  # lengths of the two rows on which an encoder is tried when it is opened
 # Relative to the largest number: what padding may change by rounding. A family that reads it is off by far more.
 _SAME = {"fp32": 1e-3, "bf16": 0.1}
@@ -137,7 +139,7 @@ def _config(files: EncoderFiles) -> Any:
         raise EncoderError(f"{files.config}: model_type {family!r} is known neither to firstbert nor to transformers.")
     if values.get("quantization_config"):
         raise EncoderError(f"{files.config}: its weights are quantised (quantization_config); plain ones are needed.")
-    kept = {key: value for key, value in values.items() if not key.startswith("_") and key != "auto_map"}
+    kept = {key: value for key, value in values.items() if not _FOREIGN.search(key)}
     with _told(files, "is refused by transformers"):
         config = CONFIG_MAPPING[family].from_dict(kept)
         config._attn_implementation = None  # transformers' own choice: SDPA where the family has it
@@ -329,26 +331,29 @@ class TorchSession:
 
     # -- opening
 
-    def _probe(self, rows: int = 2) -> list[Any]:
-        """The states of the first rows of a small padded batch."""
+    def _probe(self, rows: int = 2, last: int = 0) -> list[Any]:
+        """The states of a small padded batch, or of its second row alone; `last` is added to the last token's id."""
         import torch
 
         size = self.encoder.architecture.vocabulary
-        ids = torch.arange(2 * _PROBE[0]).reshape(2, -1).add(size // 2).remainder(size)[-rows:, : _PROBE[-rows]]
+        ids = torch.arange(2 * _PROBE[0]).reshape(2, -1).add(size // 2)[-rows:, : _PROBE[-rows]]
+        ids[:, -1] += last
         lengths = torch.tensor(_PROBE[-rows:])
         device = self.encoder.device
         with torch.inference_mode():
-            return self._states(ids.to(device), lengths.to(device), padded=rows > 1)
+            return self._states(ids.remainder(size).to(device), lengths.to(device), padded=rows > 1)
 
     def _check(self, probe: list[Any]) -> None:
-        """Refuse what has no state for each layer."""
-        arch = self.encoder.architecture
+        """Refuse what has no state for each layer, and decoders, whose first token sees none of the others."""
+        import torch
+
+        arch, where = self.encoder.architecture, f"{self.encoder.files.config}: family"
         shapes = {tuple(state.shape) for state in probe}
         if len(probe) != arch.layers + 1 or shapes != {(2, _PROBE[0], arch.width)}:
-            raise EncoderError(
-                f"{self.encoder.files.config}: family {arch.family!r} doesn't give one state of width {arch.width} for "
-                "each layer."
-            )
+            raise EncoderError(f"{where} {arch.family!r} doesn't give one state of width {arch.width} for each layer.")
+        one, other = self._probe(rows=1)[-1], self._probe(rows=1, last=1)[-1]
+        if torch.equal(one[0, 0], other[0, 0]):
+            raise EncoderError(f"{where} {arch.family!r} is a decoder: no token sees those behind it. Take an encoder.")
 
     def _reads_padding(self, probe: list[Any]) -> bool:
         """Whether a padded row comes out otherwise than alone; MobileBERT's last word looks at the one behind it."""
