@@ -158,6 +158,19 @@ def test_layers_above_never_run_and_change_nothing(tiny: Path, layer: int) -> No
     assert linear_calls(cut, WORDS) < linear_calls(whole, WORDS)
 
 
+@needs_torch
+def test_layers_are_put_back_where_cutting_would_change_what_is_read(
+    modernbert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = (Read(2, "mean"), Read(4, "cls"), Read(3, "mean"))
+    expected = Engine(EngineOptions(str(modernbert)), reads).encode(WORDS).vectors
+    monkeypatch.setattr(TorchSession, "_same_up_to", lambda self, top, probe: False)
+    engine = Engine(EngineOptions(str(modernbert)), reads[::2])
+    model = engine.session._model
+    assert len(model.layers) == model.config.num_hidden_layers == 4
+    assert np.abs(engine.encode(WORDS).vectors - expected[:, ::2]).max() <= TOLERANCE
+
+
 def linear_calls(engine: Engine, texts: list[str]) -> int:
     """How many products the network runs."""
     import torch
@@ -297,8 +310,10 @@ def test_the_process_is_left_as_it_was(modernbert: Path) -> None:
     before = torch.get_num_threads(), logging.get_verbosity(), logging.is_progress_bar_enabled()
     torch.set_num_threads(3)
     try:
-        Engine(EngineOptions(str(modernbert), threads=4, batch_tokens=1)).encode(WORDS * 5)
-        assert torch.get_num_threads() == 3
+        for threads in (1, 4):  # in this thread, and in four others
+            Engine(EngineOptions(str(modernbert), threads=threads, batch_tokens=1)).encode(WORDS * 5)
+            with ThreadPoolExecutor(1) as another:
+                assert torch.get_num_threads() == another.submit(torch.get_num_threads).result() == 3
     finally:
         torch.set_num_threads(before[0])
     assert (torch.get_num_threads(), logging.get_verbosity(), logging.is_progress_bar_enabled()) == before
