@@ -195,7 +195,7 @@ class Firstbert(TokenSystem):
         """The middle of the engine's way; only timed."""
         from firstbert.batches import batches
 
-        todo = batches(ids, self.engine.options.batch_tokens)
+        todo = batches(ids, self.engine.batch_tokens)
         return np.concatenate([outputs[0] for _, outputs in self.engine._run(todo)])
 
     def encode(self, texts: list[str]) -> FloatArray:

@@ -137,8 +137,8 @@ def encode(engine: Engine, texts: Sequence[str], cache: bool = True) -> Encoded:
         DataError: an item is no text.
     """
     store = vector_cache() if cache else None
-    keys = _keys(engine, texts) if store else None
-    if store is None or keys is None:  # what is no text, the engine refuses in its own words
+    keys = _keys(engine, texts) if store and engine.prepared.fingerprint else None
+    if store is None or keys is None:  # torch's vectors aren't kept; what is no text, the engine refuses
         return engine.encode(texts)
     return _Run(store, engine, texts, keys).encoded()
 

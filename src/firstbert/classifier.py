@@ -6,6 +6,7 @@ After artifact.py on the way of a sentence. What it learns is a `Predictor`; the
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -16,6 +17,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from firstbert import artifact
+from firstbert.backend import Backend
 from firstbert.cache import encode
 from firstbert.data import Examples, Label, from_lists
 from firstbert.encoder import warn_of_truncation
@@ -24,20 +26,22 @@ from firstbert.errors import UsageError
 from firstbert.head import ClassWeight, DoubleArray, HeadOptions, encode_labels, fit_head
 from firstbert.predictor import Predictions, Predictor
 from firstbert.prepared import Precision
+from firstbert.torch_session import Device
 
 
 class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A frozen pretrained encoder and a logistic regression: texts → labels with probabilities.
 
     Args:
-        encoder, pooling, layer, max_length, precision, threads, batch_tokens: see `SentenceEncoder`.
+        encoder, pooling, layer, max_length, precision, threads, batch_tokens, backend, device: see
+            `SentenceEncoder`.
         C: inverse strength of the L2 penalty; ``"auto"`` takes the one with the least log-loss in cross-validation
             on the training rows.
         class_weight: None, ``"balanced"``, or label → weight.
         folds: of that cross-validation.
         random_state: seed of the folds.
         cache: keep vectors in the cache folder and take them from there, in `fit` and in predictions; what comes
-            out is the same, bit for bit.
+            out is the same, bit for bit. torch's vectors are never kept, since they differ in their last bits.
 
     Attributes:
         classes_: ndarray of shape (n_classes,), the labels in order, in the type they were given in.
@@ -63,7 +67,9 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         max_length: int = 256,
         precision: Precision = "fp32",
         threads: int | None = None,
-        batch_tokens: int = 512,
+        batch_tokens: int | None = None,
+        backend: Backend = "auto",
+        device: Device = "auto",
         C: float | Literal["auto"] = "auto",
         class_weight: Mapping[Label, float] | Literal["balanced"] | None = None,
         folds: int = 5,
@@ -77,6 +83,8 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.precision = precision
         self.threads = threads
         self.batch_tokens = batch_tokens
+        self.backend = backend
+        self.device = device
         self.C = C
         self.class_weight = class_weight
         self.folds = folds
@@ -115,7 +123,7 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         fit = fit_head(encoded.vectors[:, 0], y, self._head_options(labels), weight)
         self.C_, self.cv_accuracy_ = fit.C, fit.accuracy
         options = self._engine_options()
-        sha256 = open_engine(options).prepared.weights_sha256
+        prepared = open_engine(options).prepared
         self.facts_ = {
             "rows": len(y),
             "rows_per_label": np.bincount(y).tolist(),
@@ -124,9 +132,9 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "seed": self.random_state,
             "C": fit.C,
             "cv_accuracy": fit.accuracy,
-            "versions": {name: version(name) for name in ("numpy", "onnxruntime", "scikit-learn", "tokenizers")},
+            "versions": {name: version(name) for name in ("numpy", *prepared.libraries, "scikit-learn", "tokenizers")},
         }
-        return self._take(Predictor(tuple(labels), fit.head, options, sha256))
+        return self._take(Predictor(tuple(labels), fit.head, options, prepared.weights_sha256))
 
     def _take(self, predictor: Predictor) -> Self:
         self.predictor_ = predictor
@@ -134,8 +142,7 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def _engine_options(self) -> EngineOptions:
-        names = ("encoder", "pooling", "layer", "max_length", "precision", "threads", "batch_tokens")
-        return EngineOptions(**{name: getattr(self, name) for name in names})
+        return EngineOptions(**{field.name: getattr(self, field.name) for field in fields(EngineOptions)})
 
     def _head_options(self, labels: list[Label]) -> HeadOptions:
         class_weight: ClassWeight
@@ -155,7 +162,8 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             DataError: an item of `X` is no text, or an empty one.
         """
         check_is_fitted(self, "predictor_")
-        return self.predictor_.with_threads(self.threads).predict(from_lists(X).texts, cache=self.cache)
+        predictor = self.predictor_.with_threads(self.threads).with_device(self.device)
+        return predictor.predict(from_lists(X).texts, cache=self.cache)
 
     def predict_proba(self, X: Any) -> DoubleArray:
         """Return probabilities, ndarray of shape (n_texts, n_classes), columns in the order of `classes_`."""
@@ -199,6 +207,7 @@ def load(folder: str | Path) -> SentenceClassifier:
         layer=options.layer,
         max_length=options.max_length,
         precision=options.precision,
+        backend=options.backend,
         random_state=loaded.training.get("seed", 0),
     )
     classifier.facts_ = loaded.training

@@ -28,6 +28,7 @@ _Input = Parameter(allow_leading_hyphen=True)  # "-" is stdin
 BadRow = Literal["fail", "skip"]
 Duplicate = Literal["keep", "skip", "fail"]
 Layer = int | Literal["last"]
+Device = Literal["auto", "cpu", "cuda"]
 
 app = App(
     name="firstbert",
@@ -98,7 +99,7 @@ def train(
     pooling: Literal["auto", "cls", "mean"] = "auto",
     layer: Layer = "last",
     max_length: int = 256,
-    precision: Literal["fp32", "int8"] = "fp32",
+    precision: Literal["fp32", "int8", "bf16"] = "fp32",
     max_int8_loss: float = 1.0,
     test: str | None = None,
     test_size: float = 0.25,
@@ -109,6 +110,8 @@ def train(
     portable: Annotated[bool, _Flag] = False,
     cache: bool = True,
     threads: int | None = None,
+    backend: Literal["auto", "onnx", "torch"] = "auto",
+    device: Device = "auto",
     json: Annotated[bool, _Flag] = False,
 ) -> None:
     """Train a classifier on labelled sentences, measure it on rows it didn't see, and save it.
@@ -123,7 +126,7 @@ def train(
         layer: the layer to read: last, or a number from 1; layers above it never run.
         max_length: the most tokens of a text; the ends of longer ones are cut, and that is told.
         precision: of the encoder's arithmetic; int8 is two to three times as fast. What it costs in accuracy is
-            measured on the training rows first.
+            measured on the training rows first. bf16 is for torch.
         max_int8_loss: the most points of accuracy that int8 may cost; if it costs more, nothing is trained.
         test: a file to measure on, instead of a part of DATA.
         test_size: the part of DATA that is held out for measuring; 0 trains on all rows and measures nothing.
@@ -134,6 +137,9 @@ def train(
         portable: put the encoder into the model folder too.
         cache: keep the vectors of sentences for the next training, and use those kept; --no-cache encodes all anew.
         threads: batches encoded side by side; one per core unless given.
+        backend: what runs the encoder; auto: torch for families that firstbert's own graph doesn't know, and with
+            --device cuda, otherwise ONNX Runtime.
+        device: where torch runs it; auto: the GPU if there is one and torch is needed anyway.
         json: print one JSON object instead of the report.
     """
     from firstbert.report import as_text
@@ -148,6 +154,8 @@ def train(
         "precision": precision,
         "class_weight": class_weight,
         "threads": threads,
+        "backend": backend,
+        "device": device,
         "cache": cache,
     }
     reading = _reading(text, label, on_bad_row, on_duplicate)
@@ -177,6 +185,7 @@ def evaluate(
     on_bad_row: BadRow = "fail",
     on_duplicate: Duplicate = "keep",
     threads: int | None = None,
+    device: Device = "auto",
     json: Annotated[bool, _Flag] = False,
 ) -> None:
     """Measure a model on labelled sentences.
@@ -189,6 +198,7 @@ def evaluate(
         on_bad_row: what to do about rows that can't be used.
         on_duplicate: what to do about texts that occur more than once.
         threads: batches encoded side by side; one per core unless given.
+        device: cuda: run the encoder by torch on the GPU; auto: there only if it needs torch anyway.
         json: print one JSON object instead of the report.
     """
     from firstbert.artifact import load
@@ -196,7 +206,7 @@ def evaluate(
     from firstbert.evaluate import evaluate as measure
     from firstbert.report import as_text
 
-    predictor = load(model).predictor.with_threads(threads)
+    predictor = load(model).predictor.with_threads(threads).with_device(device)
     examples = read(data, _reading(text, label, on_bad_row, on_duplicate), training=False)
     note_findings(examples)
     result = measure(examples, predictor.predict(examples.texts, cache=True))
@@ -224,6 +234,7 @@ def predict(
     column: str | None = None,
     on_bad_row: BadRow = "fail",
     threads: int | None = None,
+    device: Device = "auto",
     json: Annotated[bool, _Flag] = False,
 ) -> None:
     """Label sentences.
@@ -236,12 +247,13 @@ def predict(
         column: the text column, by name or by position from 1; guessed where there is no doubt.
         on_bad_row: what to do about rows that can't be used.
         threads: batches encoded side by side; one per core unless given.
+        device: cuda: run the encoder by torch on the GPU; auto: there only if it needs torch anyway.
         json: print one JSON array.
     """
     from firstbert.predict import PredictOptions
     from firstbert.predict import predict as run
 
-    run(PredictOptions(model, input, text or [], output, column, on_bad_row, threads, json))
+    run(PredictOptions(model, input, text or [], output, column, on_bad_row, threads, device, json))
 
 
 @app.command(

@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from firstbert.sources import cache_folder, offline
 # Only these are ever deleted: FIRSTBERT_CACHE may name a folder that holds other things too.
 _PARTS = ("files", "hashes", "locks", "partial", "prepared", "vectors")
 _LIBRARIES = ("numpy", "onnx", "onnxruntime", "scikit-learn", "tokenizers", "safetensors", "huggingface-hub")
+_EXTRAS = ("torch", "transformers")
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,20 @@ def machine() -> Machine:
         python=platform.python_version(),
         system=f"{platform.system()} {platform.machine()}",
         cores=usable_cores(),
-        libraries={"firstbert": __version__} | {name: version(name) for name in _LIBRARIES},
+        libraries={"firstbert": __version__} | {name: version(name) for name in _LIBRARIES} | _extras(),
         cache=str(cache_folder()),
         cache_writable=_writable(cache_folder()),
         offline=offline(),
     )
+
+
+def _extras() -> dict[str, str]:
+    """Versions of those optional libraries that are installed."""
+    found = {}
+    for name in _EXTRAS:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _writable(folder: Path) -> bool:

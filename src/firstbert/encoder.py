@@ -14,10 +14,12 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, TransformerMixin
 
+from firstbert.backend import Backend
 from firstbert.engine import Encoded, Engine, EngineOptions, open_engine
 from firstbert.errors import DataError, TruncationWarning
 from firstbert.families import FloatArray
 from firstbert.prepared import Precision
+from firstbert.torch_session import Device
 
 
 class SentenceEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -31,9 +33,12 @@ class SentenceEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         layer: ``"last"``, or a number counted from 1; the layers above it never run.
         max_length: the most tokens of a text, special ones included. What is longer loses its end and is told.
         precision: ``"fp32"``, or ``"int8"``: two to three times as fast, vectors a little off (their cosine to fp32's,
-            about the mean, is 0.99 on MiniLM and 0.96 on MPNet).
+            about the mean, is 0.99 on MiniLM and 0.96 on MPNet); or ``"bf16"``, for torch.
         threads: batches encoded side by side; None: one per usable core.
-        batch_tokens: the most tokens of a batch, padding included.
+        batch_tokens: the most tokens of a batch, padding included; None: 512, on a GPU 16,384.
+        backend: ``"onnx"``, ``"torch"`` (the extra ``firstbert[torch]``), or ``"auto"``: torch for families that
+            firstbert's graph doesn't know and where `device` asks for a GPU, ONNX Runtime for all else.
+        device: ``"cpu"``, ``"cuda"``, or ``"auto"``: where torch runs the encoder anyway, a GPU if there is one.
 
     Examples:
         >>> from firstbert import SentenceEncoder
@@ -50,7 +55,9 @@ class SentenceEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         max_length: int = 256,
         precision: Precision = "fp32",
         threads: int | None = None,
-        batch_tokens: int = 512,
+        batch_tokens: int | None = None,
+        backend: Backend = "auto",
+        device: Device = "auto",
     ) -> None:
         self.encoder = encoder
         self.pooling = pooling
@@ -59,6 +66,8 @@ class SentenceEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.precision = precision
         self.threads = threads
         self.batch_tokens = batch_tokens
+        self.backend = backend
+        self.device = device
 
     @property
     def engine(self) -> Engine:

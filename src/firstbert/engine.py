@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 import numpy.typing as npt
 
+from firstbert.backend import Backend, prepare_for
 from firstbert.batches import Batch, batches
 from firstbert.catalog import EncoderFiles, encoder_files
 from firstbert.errors import UsageError
 from firstbert.families import FloatArray
 from firstbert.graph import Pooling, Read
-from firstbert.prepared import Precision, Prepared, prepare
+from firstbert.prepared import Precision, Prepared
 from firstbert.progress import progress
-from firstbert.session import Session, usable_cores
+from firstbert.session import usable_cores
 from firstbert.tokens import Tokenizer, Tokens, refuse
+from firstbert.torch_session import Device, TorchEncoder
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -43,7 +45,9 @@ class EngineOptions:
         max_length: the most tokens of a text, special ones included.
         precision: of the arithmetic.
         threads: batches encoded side by side; None: one per usable core.
-        batch_tokens: the most tokens of a batch, padding included.
+        batch_tokens: the most tokens of a batch, padding included; None: 512, on a GPU 16,384.
+        backend: ``"onnx"``, ``"torch"`` or ``"auto"``: torch for families that the graph doesn't know, and on a GPU.
+        device: ``"cpu"``, ``"cuda"`` or ``"auto"``: where torch runs an encoder anyway, a GPU if there is one.
     """
 
     encoder: str = "minilm"
@@ -52,7 +56,9 @@ class EngineOptions:
     max_length: int = 256
     precision: Precision = "fp32"
     threads: int | None = None
-    batch_tokens: int = 512
+    batch_tokens: int | None = None
+    backend: Backend = "auto"
+    device: Device = "auto"
 
 
 @dataclass(frozen=True)
@@ -83,22 +89,24 @@ class Engine:
     Attributes:
         options: as given.
         files: where its files are.
-        prepared: its weights as ONNX Runtime takes them.
+        prepared: its weights as the library that runs it takes them.
         reads: the places where it is read; one, unless given.
     """
 
     def __init__(self, options: EngineOptions, reads: tuple[Read, ...] | None = None) -> None:
         self.options = options
         self.files: EncoderFiles = encoder_files(options.encoder)
-        _one_of("precision", options.precision, get_args(Precision))
-        self.prepared: Prepared = prepare(self.files, options.precision)
+        for name, known in (("precision", Precision), ("backend", Backend), ("device", Device)):
+            _one_of(name, getattr(options, name), get_args(known))
+        self.prepared = prepare_for(self.files, options.backend, options.device, options.precision)
         _check(options, self.prepared)
         self.reads = reads or (self._read(),)
         arch = self.prepared.architecture
         # One after the other: both libraries hold Python's lock while they open, so threads would gain nothing.
         self.tokenizer = Tokenizer(self.files.tokenizer, options.max_length, arch.vocabulary)
-        self.session = Session(self.prepared.graph(self.reads))
-        self.threads = options.threads or usable_cores()
+        self.session = self.prepared.session(self.reads)
+        self.threads = self.prepared.side_by_side(options.threads or usable_cores())
+        self.batch_tokens = options.batch_tokens or self.prepared.batch_tokens
 
     def _read(self) -> Read:
         layer = self.options.layer
@@ -156,7 +164,7 @@ class Engine:
             except (TypeError, UnicodeEncodeError):
                 refuse(window, done)
                 raise
-            yield _Window(rows, tokens, list(batches(tokens.ids, self.options.batch_tokens)))
+            yield _Window(rows, tokens, list(batches(tokens.ids, self.batch_tokens)))
             done += len(window)
 
     @contextmanager
@@ -210,7 +218,7 @@ def _open(options: EngineOptions, reads: tuple[Read, ...] | None, spelled: str) 
     return Engine(options, reads)
 
 
-def _check(options: EngineOptions, prepared: Prepared) -> None:
+def _check(options: EngineOptions, prepared: Prepared | TorchEncoder) -> None:
     arch = prepared.architecture
     _one_of("pooling", options.pooling, ("auto", "cls", "mean"))
     _int_in("max_length", options.max_length, 2, arch.positions)
@@ -218,7 +226,8 @@ def _check(options: EngineOptions, prepared: Prepared) -> None:
         _int_in("layer", options.layer, 1, arch.layers, or_else="'last'")
     if options.threads is not None:
         _int_in("threads", options.threads, 1, 1024, or_else="None")
-    _int_in("batch_tokens", options.batch_tokens, 1, 1_000_000)
+    if options.batch_tokens is not None:
+        _int_in("batch_tokens", options.batch_tokens, 1, 1_000_000, or_else="None")
 
 
 def _one_of(name: str, value: object, known: Sequence[str]) -> None:

@@ -64,4 +64,4 @@ def missing_extra(what: str, extra: str) -> UsageError:
         what: what was asked for, e.g. ``"Reading Parquet"``.
         extra: the extra that brings it, e.g. ``"parquet"``.
     """
-    return UsageError(f"{what} needs the extra '{extra}': pip install 'firstbert[{extra}]'")
+    return UsageError(f'{what} needs the extra "{extra}": pip install "firstbert[{extra}]"')

@@ -92,14 +92,30 @@ FAMILIES: dict[str, Family] = {
 
 
 @dataclass(frozen=True)
-class Architecture:
-    """The shape of an encoder: all that decides its graph, and nothing of its weights.
+class Shape:
+    """What is known of any encoder, whichever library runs it.
 
     Attributes:
-        layers, width, heads, inner: L, D, attention heads, width between the two feed-forward products.
-        embedding_width: width of the embedding tables; differs from D in small ELECTRAs, which project.
+        family: model_type, as config.json has it.
+        layers, width: L, D.
         vocabulary: rows of the word table.
         positions: the longest text in tokens.
+    """
+
+    family: str
+    layers: int
+    width: int
+    vocabulary: int
+    positions: int
+
+
+@dataclass(frozen=True)
+class Architecture(Shape):
+    """All that decides an encoder's graph, and nothing of its weights.
+
+    Attributes:
+        heads, inner: attention heads, width between the two feed-forward products.
+        embedding_width: width of the embedding tables; differs from D in small ELECTRAs, which project.
         first_position: the row of the position table that the first token reads.
         padding_id: the token id that takes no position; None where positions are plain 0, 1, 2, …
         buckets: rows of the relative position table (MPNet), 0 without one.
@@ -107,14 +123,9 @@ class Architecture:
         eps: what LayerNorm adds to the variance.
     """
 
-    family: str
-    layers: int
-    width: int
     heads: int
     inner: int
     embedding_width: int
-    vocabulary: int
-    positions: int
     first_position: int
     padding_id: int | None
     buckets: int

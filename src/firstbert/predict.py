@@ -30,6 +30,7 @@ class PredictOptions:
         column: the text column of `input`.
         on_bad_row: refuse an `input` with rows that can't be used, or skip those rows.
         threads: batches encoded side by side; None: one per usable core.
+        device: where torch runs the encoder, if it does.
         json: whether stdout gets one JSON array.
     """
 
@@ -40,6 +41,7 @@ class PredictOptions:
     column: str | None = None
     on_bad_row: Literal["fail", "skip"] = "fail"
     threads: int | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     json: bool = False
 
 
@@ -69,7 +71,7 @@ def predict(options: PredictOptions) -> None:
 
     _check(options)
     write = answers.format_of(options.output) if options.output else answers.as_tsv
-    predictor = load(options.model).predictor.with_threads(options.threads)
+    predictor = load(options.model).predictor.with_threads(options.threads).with_device(options.device)
     examples = _examples(options)
     predictions = predictor.predict(examples.texts)
     note_truncated(int(predictions.truncated.sum()), predictor.encoder.max_length)

@@ -18,6 +18,7 @@ from firstbert.data import Label
 from firstbert.engine import Engine, EngineOptions, open_engine
 from firstbert.errors import EncoderError
 from firstbert.head import DoubleArray, Head
+from firstbert.torch_session import Device
 
 
 @dataclass(frozen=True)
@@ -97,3 +98,7 @@ class Predictor:
     def with_threads(self, threads: int | None) -> Predictor:
         """Return the same classifier encoding with another number of threads."""
         return replace(self, encoder=replace(self.encoder, threads=threads))
+
+    def with_device(self, device: Device) -> Predictor:
+        """Return the same classifier encoding on another device; ``"cuda"`` needs torch."""
+        return replace(self, encoder=replace(self.encoder, device=device))

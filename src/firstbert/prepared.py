@@ -34,7 +34,7 @@ from firstbert.session import Session
 from firstbert.sources import cache_folder, sha256_of
 from firstbert.tokens import Tokenizer
 
-Precision = Literal["fp32", "int8"]
+Precision = Literal["fp32", "int8", "bf16"]  # the last by torch alone
 Tensors = Iterable[tuple[str, npt.NDArray[Any]]]
 
 _PAGE = 4096  # tensors begin on pages, so that each can be mapped by itself
@@ -50,12 +50,26 @@ class Prepared:
         architecture: its shape.
         weights_sha256: of model.safetensors, or of the list of its shards' hashes.
         fingerprint: of everything that decides its vectors but tokens, layer and pooling.
+        batch_tokens: the most tokens of a batch, unless an option says otherwise.
+        backend, device, libraries: what runs it, and on what.
     """
 
     folder: Path
     architecture: Architecture
     weights_sha256: str
     fingerprint: str
+    batch_tokens: int = 512
+    backend: Literal["onnx"] = "onnx"
+    device: str = "cpu"
+    libraries: tuple[str, ...] = ("onnxruntime",)
+
+    def side_by_side(self, cores: int) -> int:
+        """How many batches are worth being run at once: one per core, small products stay in its cache."""
+        return cores
+
+    def session(self, reads: Sequence[Read]) -> Session:
+        """Return what runs the encoder up to the highest layer read."""
+        return Session(self.graph(reads))
 
     def graph(self, reads: Sequence[Read]) -> Path:
         """Return the path of the graph that gives `reads`, in order; made on first use."""
@@ -84,7 +98,7 @@ def prepare(files: EncoderFiles, precision: Precision = "fp32") -> Prepared:
         EncoderError: its files are no supported encoder's.
     """
     arch = read_config(files.config)
-    sha256 = _weights_sha256(files.weights)
+    sha256 = hash_of_weights(files.weights)
     how = [graph.FORMAT, precision, *(SETTINGS if precision == "int8" else ())]
     facts = json.dumps([how, sha256, asdict(arch)], sort_keys=True)
     fingerprint = hashlib.sha256(facts.encode()).hexdigest()
@@ -112,7 +126,8 @@ def _ranges(files: EncoderFiles, exact: Prepared) -> Ranges:
     return find_ranges(tokenizer(SENTENCES).ids, run)
 
 
-def _weights_sha256(paths: tuple[Path, ...]) -> str:
+def hash_of_weights(paths: tuple[Path, ...]) -> str:
+    """Return the sha256 of model.safetensors, or of the list of its shards' hashes."""
     hashes = [sha256_of(path) for path in paths]
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 

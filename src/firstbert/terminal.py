@@ -62,3 +62,4 @@ def print_models(rows: Sequence[dict[str, Any]], families: Sequence[str]) -> Non
             f"{row['licence']:<10}  {row['hub_id']}"
         )
     print(f"\nAlso any hub id (org/name) or folder whose config.json says: {', '.join(families)}.")
+    print('With pip install "firstbert[torch]" also those of nearly all other families that transformers knows.')

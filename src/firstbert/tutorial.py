@@ -93,7 +93,7 @@ def _to_hidden_states(narration: Narration) -> FloatArray:
     narration.tokens(engine.tokenizer([SENTENCE]).ids[0])
     ids = engine.tokenizer(sample.texts).ids
     batch = _few_rows(engine, ids)
-    narration.matrix(batch, protocol.padding(ids, engine.options.batch_tokens))
+    narration.matrix(batch, protocol.padding(ids, engine.batch_tokens))
     hidden = _hidden(engine, batch)
     narration.hidden_states(hidden)
     return hidden
