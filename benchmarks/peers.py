@@ -195,8 +195,9 @@ class Firstbert(TokenSystem):
         """The middle of the engine's way; only timed."""
         from firstbert.batches import batches
 
-        todo = batches(ids, self.engine.batch_tokens)
-        return np.concatenate([outputs[0] for _, outputs in self.engine._run(todo)])
+        todo = list(batches(ids, self.engine.batch_tokens, self.engine.threads))
+        with self.engine._workers() as start:
+            return np.concatenate([outputs[0] for outputs in start(todo)])
 
     def encode(self, texts: list[str]) -> FloatArray:
         return np.ascontiguousarray(self.engine.encode(texts).vectors[:, 0])

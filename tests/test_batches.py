@@ -13,10 +13,11 @@ def random_ids(n: int, seed: int = 0) -> list[list[int]]:
 
 @pytest.mark.parametrize("n", [1, 2, 17, 500])
 @pytest.mark.parametrize("budget", [1, 64, 512])
-def test_every_row_once_and_unchanged(n: int, budget: int) -> None:
+@pytest.mark.parametrize("workers", [1, 2, 7])
+def test_every_row_once_and_unchanged(n: int, budget: int, workers: int) -> None:
     ids = random_ids(n)
     seen: dict[int, list[int]] = {}
-    for batch in batches(ids, budget):
+    for batch in batches(ids, budget, workers):
         for row, length, padded in zip(batch.rows, batch.lengths, batch.ids, strict=True):
             assert row not in seen
             seen[int(row)] = padded[:length].tolist()
@@ -40,6 +41,17 @@ def test_like_lengths_stand_together_so_that_little_is_padded() -> None:
 def test_a_budget_is_used_up() -> None:
     sizes = [batch.ids.size for batch in batches([[1] * 16] * 64, 512)]
     assert sizes == [512, 512]
+
+
+@pytest.mark.parametrize("workers", [2, 5])
+def test_the_last_batches_are_small_where_several_run_side_by_side(workers: int) -> None:
+    sizes = [batch.ids.size for batch in batches([[1] * 16] * 640, 512, workers)]
+    assert sizes[:5] == [512] * 5 and sizes[-2] < 256
+    assert sizes == sorted(sizes, reverse=True) and sizes[-2] >= 512 // 4
+
+
+def test_few_texts_are_shared_among_workers() -> None:
+    assert len(list(batches([[1] * 30] * 16, 512, workers=2))) >= 2
 
 
 def test_no_texts_no_batches() -> None:

@@ -33,25 +33,32 @@ class Batch:
 PADDING = 0  # any id would do: lengths keep what is padded from being read
 
 
-def batches(ids: Sequence[Sequence[int]], max_tokens: int) -> Iterator[Batch]:
+def batches(ids: Sequence[Sequence[int]], max_tokens: int, workers: int = 1) -> Iterator[Batch]:
     """Yield batches that hold every row once, longest rows first.
 
     Args:
         ids: token ids of N texts.
         max_tokens: the most B × T of a batch, padding included; a single row may be longer than that.
+        workers: how many run batches side by side. Towards the end batches get smaller, down to a quarter, so that
+            none of them is left alone with a large one.
     """
     lengths = np.fromiter((len(row) for row in ids), np.int32, len(ids))
     order = np.argsort(-lengths, kind="stable")
-    for rows in _split(order, lengths, max_tokens):
+    for rows in _split(order, lengths[order], max_tokens, workers):
         yield _pad(ids, rows, lengths[rows])
 
 
-def _split(order: npt.NDArray[np.intp], lengths: IntArray, max_tokens: int) -> Iterator[npt.NDArray[np.intp]]:
+def _split(
+    order: npt.NDArray[np.intp], lengths: IntArray, max_tokens: int, workers: int
+) -> Iterator[npt.NDArray[np.intp]]:
     """Cut the sorted rows where the next one would exceed the budget."""
+    remaining = lengths[::-1].cumsum()[::-1]
     start = 0
     while start < len(order):
-        longest = max(int(lengths[order[start]]), 1)
-        stop = start + max(max_tokens // longest, 1)
+        budget = max_tokens
+        if workers > 1:
+            budget = min(max_tokens, max(int(remaining[start]) // (2 * workers), max_tokens // 4))
+        stop = start + max(budget // max(int(lengths[start]), 1), 1)
         yield order[start:stop]
         start = stop
 

@@ -45,7 +45,7 @@ class EngineOptions:
         max_length: the most tokens of a text, special ones included.
         precision: of the arithmetic.
         threads: batches encoded side by side; None: one per usable core.
-        batch_tokens: the most tokens of a batch, padding included; None: 512, on a GPU 16,384.
+        batch_tokens: the most tokens of a batch, padding included; None: 256, on a GPU 16,384.
         backend: ``"onnx"``, ``"torch"`` or ``"auto"``: torch for families that the graph doesn't know, and on a GPU.
         device: ``"cpu"``, ``"cuda"`` or ``"auto"``: where torch runs an encoder anyway, a GPU if there is one.
     """
@@ -164,7 +164,7 @@ class Engine:
             except (TypeError, UnicodeEncodeError):
                 refuse(window, done)
                 raise
-            yield _Window(rows, tokens, list(batches(tokens.ids, self.batch_tokens)))
+            yield _Window(rows, tokens, list(batches(tokens.ids, self.batch_tokens, self.threads)))
             done += len(window)
 
     @contextmanager

@@ -58,7 +58,7 @@ class Prepared:
     architecture: Architecture
     weights_sha256: str
     fingerprint: str
-    batch_tokens: int = 512
+    batch_tokens: int = 256
     backend: Literal["onnx"] = "onnx"
     device: str = "cpu"
     libraries: tuple[str, ...] = ("onnxruntime",)
