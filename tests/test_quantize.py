@@ -11,7 +11,7 @@ import pytest
 from conftest import TEXTS, Outcome
 from firstbert import SentenceClassifier, SentenceEncoder, load
 from firstbert.prepared import prepare
-from firstbert.quantize import WEIGHT_LIMIT, find_ranges, quantize
+from firstbert.quantize import NOISE, ROOM, WEIGHT_LIMIT, Range, find_ranges, quantize
 
 ODD = ["?", "word " * 400, "请问营业时间是几点？", "a b c d e f g " * 10]
 
@@ -66,19 +66,26 @@ def ranges(rng: np.random.Generator) -> Floats:
     return {f"0.{point}": rng.exponential(size=width).astype(np.float32) for point, width in widths.items()}
 
 
-def made(weights: Floats, ranges: Floats) -> dict[str, npt.NDArray[Any]]:
+def made(weights: Floats, ranges: Floats, faintness: float = 1e9) -> dict[str, npt.NDArray[Any]]:
+    """With results so faint that one step for all inputs would drown them, unless told otherwise."""
     tensors = [(f"0.{part}.weight", weight) for part, weight in weights.items()]
-    return {name.removeprefix("0."): array for name, array in quantize(tensors, ranges)}
+    seen = {name: Range(largest, faintness) for name, largest in ranges.items()}
+    return {name.removeprefix("0."): array for name, array in quantize(tensors, seen)}
 
 
-@pytest.mark.parametrize(("part", "point"), [("query", "qkv"), ("key", "qkv"), ("up", "up")])
+@pytest.mark.parametrize("faintness", [0, 1e9])
+@pytest.mark.parametrize("part", ["query", "key", "up"])
 def test_products_equal_those_in_floats_up_to_rounding(
-    part: str, point: str, weights: Floats, ranges: Floats, rng: np.random.Generator
+    part: str, faintness: float, weights: Floats, ranges: Floats, rng: np.random.Generator
 ) -> None:
-    small_weights = made(weights, ranges)
+    point = "up" if part == "up" else "qkv"
+    small_weights = made(weights, ranges, faintness)
     x = (rng.uniform(-1, 1, size=(50, D)) * ranges[f"0.{point}"]).astype(np.float32)
-    small = np.round(x * small_weights[f"{point}.inverse"])
-    assert small_weights[f"{point}.middle"] == 128 and np.abs(small).max() <= 127
+    inverse, step = (small_weights.get(f"{point}.{name}") for name in ("inverse", "step"))
+    assert (inverse is None) == (faintness == 0) != (step is None)
+    small = np.round(x / step if inverse is None else x * inverse)
+    stored = small + small_weights[f"{point}.middle"]
+    assert 0 <= stored.min() and stored.max() <= 255
     assert np.abs(small_weights[f"{part}.weight"]).max() <= WEIGHT_LIMIT
     product = (small @ small_weights[f"{part}.weight"].astype(np.float32)) * small_weights[f"{part}.scale"]
     exact = x @ weights[part]
@@ -116,9 +123,27 @@ def test_query_key_and_value_share_their_input(weights: Floats, ranges: Floats) 
     assert {"query.inverse", "key.inverse", "value.inverse"}.isdisjoint(small_weights)
 
 
-def test_ranges_are_the_largest_seen() -> None:
-    found = find_ranges([[1], [2]], lambda ids: {"ranges_0.up": np.array([ids[0], 5 - ids[0]], np.float32)})
-    assert found["0.up"].tolist() == [2, 4]
+@pytest.mark.parametrize("faintness", [1e-6, 1e-5, 1e-4, 1e-3, 1e-2])
+def test_a_single_step_is_taken_where_its_rounding_is_lost_in_the_result(
+    faintness: float, weights: Floats, ranges: Floats, rng: np.random.Generator
+) -> None:
+    """The noise that decides is what rounding really adds: here, to results of size 1 / √faintness."""
+    largest = ranges["0.up"]
+    step = largest.max() * 2 * ROOM / 255
+    x = (rng.uniform(-1, 1, size=(500, D)) * largest).astype(np.float32)
+    added = (np.round(x / step) * step - x) @ weights["up"]
+    noise = np.sqrt(np.square(added).sum(axis=1).mean() * faintness)
+    taken = "up.step" in made(weights, ranges, faintness)
+    assert taken == (noise <= NOISE["up"])
+
+
+def test_ranges_are_the_largest_seen_and_the_mean_faintness() -> None:
+    def run(ids: list[int]) -> Floats:
+        largest = np.array([ids[0], 5 - ids[0]], np.float32)
+        return {"largest_0.up": largest, "faintness_0.up": np.array([ids[0]], np.float32)}
+
+    found = find_ranges([[1], [2]], run)
+    assert found["0.up"].largest.tolist() == [2, 4] and found["0.up"].faintness == 1.5
 
 
 def test_trained_saved_and_loaded_in_int8(tmp_path: Path) -> None:

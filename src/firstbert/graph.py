@@ -78,14 +78,15 @@ def build(arch: Architecture, reads: Sequence[Read], stored: Mapping[str, Stored
 
 
 def build_ranges(arch: Architecture, stored: Mapping[str, Stored], file: str) -> onnx.ModelProto:
-    """Return the graph whose outputs are the largest size of each number that enters each product.
+    """Return the graph that tells how large the numbers are at each product.
 
-    One output per layer and point, named ``ranges_{i}.{point}``, of shape (d_in,).
+    Two outputs per layer and point: ``largest_{i}.{point}``, (d_in,), the largest size of each number that enters,
+    and ``faintness_{i}.{point}``, (1,), the mean over tokens of 1 / ‖y‖², with y the first product's result.
     """
     builder = _Builder(arch, stored, file, ranges=True)
     builder.walk([Read(arch.layers, "mean")])
     names = [f"{i}.{point}" for i in range(arch.layers) for point in POINTS]
-    return builder.model([(f"ranges_{name}", ["width"]) for name in names])
+    return builder.model([(f"{fact}_{name}", ["width"]) for name in names for fact in ("largest", "faintness")])
 
 
 def first_only(reads: Sequence[Read], layer: int) -> bool:
@@ -203,7 +204,7 @@ class _Builder:
         pad = self.constant("padding_id", np.array(padding_id, np.int32))
         real = self.node("Not", [self.node("Equal", ["ids", pad], "is_padding")], "is_real")
         real = self.node("Cast", [real], "is_real_int", to=_INT32)
-        count = self.node("CumSum", [real, self.constant("axis_1", np.array(1, np.int32))], "count")
+        count = self.node("CumSum", [real, self.constant("along", np.array(1, np.int32))], "count")
         return self.node("Add", [self.node("Mul", [count, real], "count_real"), pad], "position_ids")
 
     def _layer(self, i: int, x: str, *, first_only: bool) -> str:
@@ -242,9 +243,9 @@ class _Builder:
     def _activation(self, x: str, name: str) -> str:
         out = f"{name}.active"
         match self.arch.activation:
-            case "gelu":
+            case "gelu" if not self.is_int8(f"{name}.weight"):
                 return self.node("Gelu", [x], out)
-            case "gelu_tanh":
+            case "gelu" | "gelu_tanh":  # in int8 the tanh formula's 0.0005 is far below a step, and it is quicker
                 return self.node("Gelu", [x], out, approximate="tanh")
             case "relu":
                 return self.node("Relu", [x], out)
@@ -264,24 +265,30 @@ class _Builder:
 
     def _product(self, x: str, name: str, added: str) -> str:
         """x · weight + added, which is of the product's shape, or (d_out,), or nothing."""
+        product = self.node("Gemm", [x, self.weight(f"{name}.weight"), added], f"{name}.product")
         if self.ranges and name != "project":
-            self._note_range(x, _point(name))
-        return self.node("Gemm", [x, self.weight(f"{name}.weight"), added], f"{name}.product")
+            self._note_ranges(x, product, _point(name))
+        return product
 
     def _product_int8(self, x: str, name: str, bias: str) -> str:
         """The same in int8: each number is brought into 8 bits by its own factor, which the weights undo."""
-        unit, middle = self.constant("unit", np.array(1, np.float32)), self.weight(f"{_point(name)}.middle")
-        small, inverse = f"{x}.small", f"{_point(name)}.inverse"
-        if not self.has(small):  # no factors where the product that gave x has them in its own
+        unit, point = self.constant("unit", np.array(1, np.float32)), _point(name)
+        small, middle = f"{x}.small", self.weight(f"{point}.middle")
+        if not self.has(small):
+            step, inverse = f"{point}.step", f"{point}.inverse"  # neither where the product that gave x did it
             scaled = self.node("Mul", [x, self.weight(inverse)], f"{x}.scaled") if inverse in self.stored else x
-            self.node("QuantizeLinear", [scaled, unit, middle], small)
+            self.node("QuantizeLinear", [scaled, self.weight(step) if step in self.stored else unit, middle], small)
         inputs = [small, self.weight(f"{name}.weight"), unit, self.weight(f"{name}.scale"), middle, "", bias]
         return self.node("MatMulIntegerToFloat", inputs, f"{name}.product", domain=_FUSED)
 
-    def _note_range(self, x: str, point: str) -> None:
-        if not self.has(f"ranges_{point}"):
-            axis = self.constant("axis_0", np.zeros(1, np.int64))
-            self.node("ReduceMax", [self.node("Abs", [x], f"{point}.size"), axis], f"ranges_{point}", keepdims=0)
+    def _note_ranges(self, x: str, product: str, point: str) -> None:
+        if not self.has(f"largest_{point}"):
+            over_tokens, over_width = (self.constant(f"axis_{k}", np.array([k], np.int64)) for k in (0, 1))
+            size = self.node("Abs", [x], f"{point}.size")
+            self.node("ReduceMax", [size, over_tokens], f"largest_{point}", keepdims=0)
+            square = self.node("ReduceSumSquare", [product, over_width], f"{point}.square")
+            faint = self.node("Reciprocal", [square], f"{point}.faint")
+            self.node("ReduceMean", [faint, over_tokens], f"faintness_{point}", keepdims=0)
 
     # -- shapes
 

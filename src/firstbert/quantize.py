@@ -9,6 +9,7 @@ Weights keep 7 bits: processors without VNNI add two products of 8 × 8 bits in 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,30 @@ import numpy.typing as npt
 from firstbert.families import FloatArray
 from firstbert.graph import POINTS
 
-Ranges = Mapping[str, FloatArray]
+
+@dataclass(frozen=True)
+class Range:
+    """How large the numbers are at a product, on our sentences.
+
+    Attributes:
+        largest: (d_in,) the largest size of each number that enters.
+        faintness: the mean over tokens of 1 / ‖y‖², with y the first product's result.
+    """
+
+    largest: FloatArray
+    faintness: float
+
+
+Ranges = Mapping[str, Range]
 
 WEIGHT_LIMIT = 63
 TABLE_LIMIT = 127
 # Of the difficulty, what the weights take over: the best of 0.5 to 1 for each product, on MiniLM and MPNet.
 SHARE = {"qkv": 0.8, "mix": 0.8, "up": 0.6, "down": 0.8}
 LOWEST = 0.17  # no activation gives less than -0.17, so what enters `down` needs little room below zero
+# A single step for all inputs saves a pass over them. It is taken where it adds no more than this to a result,
+# relative to its size; what enters `mix` gets its steps from the product before, for nothing.
+NOISE = {"qkv": 0.03, "up": 0.03, "down": 0.05}
 ROOM = 1.1  # inputs may be so much larger than any seen before they are cut off
 
 # Short and long, plain and odd, in several languages: only their numbers' sizes are looked at.
@@ -51,22 +69,25 @@ SENTENCES = (
     "Stir in the flour, fold in the egg whites, and bake at 180 degrees for twenty-five minutes until golden.",
     "Never before had so many people said so little about so much, and charged for it by the hour, as here. " * 6,
 )  # fmt: skip
-SETTINGS = (WEIGHT_LIMIT, SHARE, LOWEST, ROOM, SENTENCES)  # whatever else decides the vectors of int8
+SETTINGS = (WEIGHT_LIMIT, SHARE, LOWEST, NOISE, ROOM, SENTENCES)  # whatever else decides the vectors of int8
 
 
 def find_ranges(ids: Iterable[list[int]], run: Callable[[list[int]], Mapping[str, FloatArray]]) -> Ranges:
-    """Return the largest size of each number that enters each product.
+    """Return how large the numbers are at each product.
 
     Args:
         ids: token ids of some texts.
         run: gives a text's ranges, as `graph.build_ranges` names them.
     """
-    largest: dict[str, FloatArray] = {}
+    found: dict[str, list[FloatArray]] = {}
     for row in ids:
-        for name, sizes in run(row).items():
-            point = name.removeprefix("ranges_")
-            largest[point] = np.maximum(largest[point], sizes) if point in largest else sizes
-    return largest
+        for name, values in run(row).items():
+            found.setdefault(name, []).append(values)
+    points = [name.removeprefix("largest_") for name in found if name.startswith("largest_")]
+    return {
+        point: Range(np.max(found[f"largest_{point}"], axis=0), float(np.mean(found[f"faintness_{point}"])))
+        for point in points
+    }
 
 
 def quantize(tensors: Iterable[tuple[str, FloatArray]], ranges: Ranges) -> Iterator[tuple[str, npt.NDArray[Any]]]:
@@ -104,10 +125,16 @@ def _layer(weights: Mapping[str, FloatArray], layer: str, ranges: Ranges) -> Ite
     met = {point: np.concatenate([weights[part] for part in parts], axis=1) for point, parts in POINTS.items()}
     steps = {}
     for point, weight in met.items():
-        steps[point], middle = _steps(point, ranges[f"{layer}.{point}"], np.abs(weight).max(axis=1))
+        seen, first = ranges[f"{layer}.{point}"], weights[POINTS[point][0]]
+        equal, middle = _steps(point, seen.largest, None)
+        if _noise(equal, first, seen) <= NOISE.get(point, 0):
+            steps[point] = equal
+            yield f"{point}.step", equal[0]
+        else:
+            steps[point], middle = _steps(point, seen.largest, np.abs(weight).max(axis=1))
+            if point != "mix":
+                yield f"{point}.inverse", 1 / steps[point]
         yield f"{point}.middle", middle
-        if point != "mix":
-            yield f"{point}.inverse", 1 / steps[point]
     for point, parts in POINTS.items():
         for part in parts:
             # Attention mixes the values' columns as they are: they give the next product its numbers in 8 bits' steps.
@@ -121,19 +148,27 @@ def _product(part: str, weight: FloatArray) -> Iterator[tuple[str, npt.NDArray[A
     yield f"{part}.scale", scale.astype(np.float32)
 
 
-def _steps(point: str, inputs: FloatArray, weights: FloatArray) -> tuple[FloatArray, npt.NDArray[np.uint8]]:
+def _noise(steps: FloatArray, weight: FloatArray, seen: Range) -> float:
+    """How much rounding the inputs adds to a result, relative to its size (rounding to a step errs by step / √12)."""
+    return float(np.sqrt(np.square(steps) / 12 @ np.square(weight).sum(axis=1) * seen.faintness))
+
+
+def _steps(point: str, inputs: FloatArray, weights: FloatArray | None) -> tuple[FloatArray, npt.NDArray[np.uint8]]:
     """Share the difficulty between inputs and weights.
 
     Args:
         point: where the product stands in its layer.
         inputs: (d_in,) the largest size of each number.
-        weights: (d_in,) the largest size of the weights it meets.
+        weights: (d_in,) the largest size of the weights it meets; None: every number gets the same step.
 
     Returns:
         What one unit of each quantised number stands for, (d_in,), and which of 0 to 255 stands for zero.
     """
-    share = SHARE[point]
-    equal = np.maximum(inputs, 1e-6 * inputs.max()) ** share / np.maximum(weights, 1e-6 * weights.max()) ** (1 - share)
+    equal = np.ones_like(inputs)
+    if weights is not None:
+        share = SHARE[point]
+        equal = np.maximum(inputs, 1e-6 * inputs.max()) ** share
+        equal /= np.maximum(weights, 1e-6 * weights.max()) ** (1 - share)
     high = (inputs / equal).max()
     low = (np.minimum(inputs, LOWEST) / equal).max() if point == "down" else high
     steps = equal * ((low + high) * ROOM / 255)
