@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
@@ -52,6 +55,32 @@ def test_the_last_batches_are_small_where_several_run_side_by_side(workers: int)
 
 def test_few_texts_are_shared_among_workers() -> None:
     assert len(list(batches([[1] * 30] * 16, 512, workers=2))) >= 2
+
+
+def cost(sizes: list[int], lengths: list[int], budget: int) -> float:
+    """Of batches with so many rows each: their places, and a 32nd of the budget for every one."""
+    starts = np.cumsum([0, *sizes[:-1]])
+    return sum(n * lengths[start] + budget / 32 for n, start in zip(sizes, starts, strict=True))
+
+
+def every_split(n: int) -> Iterator[list[int]]:
+    """All ways to cut n rows into batches."""
+    for cuts in itertools.product([False, True], repeat=n - 1):
+        ends = [i + 1 for i, cut in enumerate(cuts) if cut] + [n]
+        yield np.diff([0, *ends]).tolist()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_other_way_to_cut_costs_less(seed: int) -> None:
+    ids, budget = random_ids(9, seed), 128
+    lengths = sorted(map(len, ids), reverse=True)
+    ours = [len(batch.rows) for batch in batches(ids, budget)]
+    allowed = (
+        sizes
+        for sizes in every_split(9)
+        if all(n == 1 or n * lengths[sum(sizes[:k])] <= budget for k, n in enumerate(sizes))
+    )
+    assert cost(ours, lengths, budget) == min(cost(sizes, lengths, budget) for sizes in allowed)
 
 
 def test_no_texts_no_batches() -> None:

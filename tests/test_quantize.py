@@ -85,7 +85,7 @@ def test_products_equal_those_in_floats_up_to_rounding(
     assert (inverse is None) == (faintness == 0) != (step is None)
     small = np.round(x / step if inverse is None else x * inverse)
     stored = small + small_weights[f"{point}.middle"]
-    assert 0 <= stored.min() and stored.max() <= 255
+    assert stored.min() >= 0 and stored.max() <= 255
     assert np.abs(small_weights[f"{part}.weight"]).max() <= WEIGHT_LIMIT
     product = (small @ small_weights[f"{part}.weight"].astype(np.float32)) * small_weights[f"{part}.scale"]
     exact = x @ weights[part]

@@ -20,10 +20,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
+import numpy as np
 import numpy.typing as npt
 
 from firstbert import graph, layout
-from firstbert.batches import batches
+from firstbert.batches import batch_of
 from firstbert.catalog import EncoderFiles
 from firstbert.errors import EncoderError
 from firstbert.families import Architecture, Checkpoint, FloatArray, read_config
@@ -120,8 +121,7 @@ def _ranges(files: EncoderFiles, exact: Prepared) -> Ranges:
     session = Session(exact.put("ranges.onnx", model.SerializeToString()))
 
     def run(ids: list[int]) -> dict[str, FloatArray]:
-        (batch,) = batches([ids], len(ids))
-        return dict(zip(session.names, session(batch), strict=True))
+        return dict(zip(session.names, session(batch_of([ids], np.zeros(1, np.intp))), strict=True))
 
     return find_ranges(tokenizer(SENTENCES).ids, run)
 

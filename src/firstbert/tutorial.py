@@ -13,7 +13,7 @@ import numpy as np
 from rich.console import Console
 
 from firstbert import protocol
-from firstbert.batches import Batch, batches
+from firstbert.batches import Batch, batch_of
 from firstbert.engine import Engine, EngineOptions, open_engine
 from firstbert.errors import UsageError
 from firstbert.families import FloatArray
@@ -106,7 +106,7 @@ def _few_rows(engine: Engine, ids: Sequence[Sequence[int]]) -> Batch:
     lengths = sorted(n for n in by_length if n < len(own)) or [min(by_length)]
     chosen = dict.fromkeys((lengths[-1], lengths[len(lengths) // 2], lengths[0]))
     rows = [own, *(by_length[n] for n in chosen)]
-    return next(batches(rows, len(rows) * max(map(len, rows))))
+    return batch_of(rows, np.arange(len(rows)))
 
 
 def _hidden(engine: Engine, batch: Batch) -> FloatArray:
