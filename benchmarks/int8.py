@@ -14,7 +14,7 @@ from benchmarks import texts
 from benchmarks.bench import Bench, BenchError, Entry, Results, Slot, compare, note
 from benchmarks.peers import FloatArray
 
-LOADS = {"minilm": 1000, "distilbert": 200}
+LOADS = {"minilm": 1000, "distilbert": 600}
 FRONT = (("ctranslate2", "int8"), ("openvino", "int8"))
 FIELD = (("openvino", "bf16"), ("sentence-transformers onnx", "int8"), ("sentence-transformers", "bf16"))
 SPLITS = ("train", "dev", "test")

@@ -1,4 +1,6 @@
-"""The JSON files of a run → tables in docs/benchmarks.md and a plot. `python -m benchmarks.report` writes both.
+"""The JSON files of a run → tables in docs/benchmarks.md and the README, and a plot.
+
+`python -m benchmarks.report` writes all three.
 
 No figure is typed by hand: a test compares the page with what is made here.
 """
@@ -12,6 +14,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 PAGE, PLOT = ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "benchmarks.svg"
+README = ROOT / "README.md"
 BEGIN, END = "<!-- figures: begin (made by benchmarks/report.py) -->", "<!-- figures: end -->"
 NOTHING = "Nothing has been measured yet: `make bench`.\n"
 
@@ -36,14 +39,36 @@ def render(sections: dict[str, Parts]) -> str:
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def write(folder: Path, page: Path = PAGE, plot: Path = PLOT) -> None:
-    """Put the tables into the page, and draw the plot."""
+def write(folder: Path, page: Path = PAGE, plot: Path = PLOT, readme: Path = README) -> None:
+    """Put the tables into the page and the README, and draw the plot."""
     sections = read(folder)
-    before, rest = page.read_text(encoding="utf-8").split(BEGIN)
-    after = rest.split(END)[1]
-    page.write_text(f"{before}{BEGIN}\n\n{render(sections)}\n{END}{after}", encoding="utf-8")
+    _fill(page, render(sections))
+    _fill(readme, summary(sections))
     if "throughput" in sections:
         draw(sections["throughput"], plot)
+
+
+def _fill(page: Path, figures: str) -> None:
+    before, rest = page.read_text(encoding="utf-8").split(BEGIN)
+    after = rest.split(END)[1]
+    page.write_text(f"{before}{BEGIN}\n\n{figures}\n{END}{after}", encoding="utf-8")
+
+
+def summary(sections: dict[str, Parts]) -> str:
+    """Return the README's table: firstbert and the fastest of the others, load by load."""
+    loads = [(f"{name}, fp32", part, "fp32") for name, part in _measured(sections.get("throughput", {}))]
+    int8 = _measured(sections.get("int8", {}))
+    loads += [(f"{name[7:]}, int8", part, "int8") for name, part in int8 if name.startswith("rates")]
+    rows: list[list[Cell]] = []
+    for name, part, precision in loads:
+        own = part["systems"]["firstbert" if precision == "fp32" else f"firstbert {precision}"]
+        if fastest := _fastest(part, precision):
+            rows.append([name, own["rate"], fastest[0], fastest[1]["rate"], _times(fastest[1])])
+    return (
+        table(["texts a second", "firstbert", "fastest other", "it has", "firstbert is"], rows) + "\n"
+        if rows
+        else NOTHING
+    )
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[Cell]]) -> str:

@@ -31,10 +31,10 @@ class Load:
 
 
 LOADS = {
-    "minilm, all systems": Load("minilm", 400, systems=tuple(SYSTEMS)),
+    "minilm, all systems": Load("minilm", 600, systems=tuple(SYSTEMS)),
     "minilm": Load("minilm", 2000),
     "distilbert": Load("distilbert", 256, systems=(*FRONT, "sentence-transformers")),
-    "bert": Load("bert", 128),
+    "bert": Load("bert", 256),
     "minilm, long texts": Load("minilm", 64, long=True),
     "distilbert, long texts": Load("distilbert", 24, long=True),
 }

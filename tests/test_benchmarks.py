@@ -120,20 +120,23 @@ def test_made_texts_all_differ_and_long_ones_stay_below_the_cut(modules: SimpleN
 def test_tables_and_plot(modules: SimpleNamespace, bench: Any, tmp_path: Path) -> None:
     results = modules.bench.Results.open(bench.options, "throughput", bench.header)
     results.part("tiny", lambda: measured(modules, bench))
-    page, plot = tmp_path / "page.md", tmp_path / "plot.svg"
-    page.write_text(f"before\n{modules.report.BEGIN}\nold\n{modules.report.END}\nafter\n")
-    modules.report.write(bench.options.results, page, plot)
+    page, plot, readme = (tmp_path / name for name in ("page.md", "plot.svg", "readme.md"))
+    for file in (page, readme):
+        file.write_text(f"before\n{modules.report.BEGIN}\nold\n{modules.report.END}\nafter\n")
+    modules.report.write(bench.options.results, page, plot, readme)
+    for file in (page, readme):
+        text = file.read_text()
+        assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
     text = page.read_text()
-    assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
     assert "| firstbert |" in text and "Not to be had: sentence-transformers onnx" in text
     assert "</svg>" in plot.read_text()
 
 
-def test_the_page_shows_the_figures_that_are_kept(modules: SimpleNamespace) -> None:
-    report = modules.report
-    text = report.PAGE.read_text(encoding="utf-8")
-    block = text.split(report.BEGIN)[1].split(report.END)[0]
-    assert block.strip() == report.render(report.read(ROOT / "benchmarks" / "results")).strip()
+def test_page_and_readme_show_the_figures_that_are_kept(modules: SimpleNamespace) -> None:
+    report, sections = modules.report, modules.report.read(ROOT / "benchmarks" / "results")
+    for page, figures in ((report.PAGE, report.render(sections)), (report.README, report.summary(sections))):
+        block = page.read_text(encoding="utf-8").split(report.BEGIN)[1].split(report.END)[0]
+        assert block.strip() == figures.strip()
 
 
 def test_kept_figures_hold_no_sentences() -> None:

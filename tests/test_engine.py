@@ -35,6 +35,18 @@ def test_order_is_restored_and_the_batch_does_not_matter(encoder: SentenceEncode
     assert np.array_equal(alone, budgets)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_a_text_that_all_cores_share_gets_the_same_bits(precision: str, pooling: str) -> None:
+    shared, single = (
+        Engine(EngineOptions("minilm", pooling, precision=precision, threads=threads))  # type: ignore[arg-type]
+        for threads in (2, 1)
+    )
+    for text in [*TEXTS, LONG]:
+        assert np.array_equal(shared.encode([text]).vectors, single.encode([text]).vectors)
+    assert shared.session_alone is not shared.session and single.session_alone is single.session
+
+
 def test_equal_texts_get_equal_vectors(encoder: SentenceEncoder) -> None:
     vectors = encoder.transform([TEXTS[0], TEXTS[1], TEXTS[0]])
     assert np.array_equal(vectors[0], vectors[2]) and not np.array_equal(vectors[0], vectors[1])

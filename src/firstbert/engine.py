@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
@@ -24,9 +24,9 @@ from firstbert.families import FloatArray
 from firstbert.graph import Pooling, Read
 from firstbert.prepared import Precision, Prepared
 from firstbert.progress import progress
-from firstbert.session import usable_cores
+from firstbert.session import Session, usable_cores
 from firstbert.tokens import Tokenizer, Tokens, refuse
-from firstbert.torch_session import Device, TorchEncoder
+from firstbert.torch_session import Device, TorchEncoder, TorchSession
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -102,11 +102,23 @@ class Engine:
         _check(options, self.prepared)
         self.reads = reads or (self._read(),)
         arch = self.prepared.architecture
-        # One after the other: both libraries hold Python's lock while they open, so threads would gain nothing.
         self.tokenizer = Tokenizer(self.files.tokenizer, options.max_length, arch.vocabulary)
-        self.session = self.prepared.session(self.reads)
         self.threads = self.prepared.side_by_side(options.threads or usable_cores())
         self.batch_tokens = options.batch_tokens or self.prepared.batch_tokens
+        if self.prepared.backend == "torch":  # whether it can run a family, is found out by opening it
+            _ = self.session
+
+    @cached_property
+    def session(self) -> Session | TorchSession:
+        """Runs batches side by side, one thread each: small products stay in a core's cache."""
+        return self.prepared.session(self.reads)
+
+    @cached_property
+    def session_alone(self) -> Session | TorchSession:
+        """Runs a batch that has all cores to itself; the same to the last bit."""
+        if self.threads == 1 or self.prepared.backend != "onnx":
+            return self.session
+        return self.prepared.session(self.reads, self.threads)
 
     def _read(self) -> Read:
         layer = self.options.layer
@@ -169,13 +181,13 @@ class Engine:
 
     @contextmanager
     def _workers(self) -> Iterator[Callable[[list[Batch]], Iterator[list[FloatArray]]]]:
-        """Give what runs batches side by side, one thread each: small products stay in a core's cache."""
+        """Give what runs batches: several side by side, a single one by all cores."""
         pool: ThreadPoolExecutor | None = None
 
         def start(todo: list[Batch]) -> Iterator[list[FloatArray]]:
             nonlocal pool
-            if len(todo) == 1:
-                return map(self.session, todo)
+            if len(todo) == 1 and pool is None:
+                return map(self.session_alone, todo)
             from concurrent.futures import ThreadPoolExecutor  # here: a single text starts sooner without
 
             pool = pool or ThreadPoolExecutor(self.threads)

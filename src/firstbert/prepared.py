@@ -68,9 +68,9 @@ class Prepared:
         """How many batches are worth being run at once: one per core, small products stay in its cache."""
         return cores
 
-    def session(self, reads: Sequence[Read]) -> Session:
-        """Return what runs the encoder up to the highest layer read."""
-        return Session(self.graph(reads))
+    def session(self, reads: Sequence[Read], threads: int = 1) -> Session:
+        """Return what runs the encoder up to the highest layer read, by so many threads a batch."""
+        return Session(self.graph(reads), threads)
 
     def graph(self, reads: Sequence[Read]) -> Path:
         """Return the path of the graph that gives `reads`, in order; made on first use."""
