@@ -33,7 +33,7 @@ class SentenceEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         layer: ``"last"``, or a number counted from 1; the layers above it never run.
         max_length: the most tokens of a text, special ones included. What is longer loses its end and is told.
         precision: ``"fp32"``, or ``"int8"``: two to three times as fast, vectors a little off (their cosine to fp32's,
-            about the mean, is 0.99 on MiniLM and on MPNet); or ``"bf16"``, for torch.
+            about the mean, is 0.99 on MiniLM and 0.98 on MPNet); or ``"bf16"``, for torch.
         threads: batches encoded side by side; None: one per usable core.
         batch_tokens: the most tokens of a batch, padding included; None: 256, on a GPU 16,384.
         backend: ``"onnx"``, ``"torch"`` (the extra ``firstbert[torch]``), or ``"auto"``: torch for families that
