@@ -35,7 +35,7 @@ class SentenceEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         precision: ``"fp32"``, or ``"int8"``: two to three times as fast, vectors a little off (their cosine to fp32's,
             about the mean, is 0.99 on MiniLM and 0.98 on MPNet); or ``"bf16"``, for torch.
         threads: batches encoded side by side; None: one per usable core.
-        batch_tokens: the most tokens of a batch, padding included; None: 256, on a GPU 16,384.
+        batch_tokens: the most tokens of a batch, padding included; None: 256, by torch 512, on a GPU 16,384.
         backend: ``"onnx"``, ``"torch"`` (the extra ``firstbert[torch]``), or ``"auto"``: torch for families that
             firstbert's graph doesn't know and where `device` asks for a GPU, ONNX Runtime for all else.
         device: ``"cpu"``, ``"cuda"``, or ``"auto"``: where torch runs the encoder anyway, a GPU if there is one.

@@ -45,7 +45,7 @@ class EngineOptions:
         max_length: the most tokens of a text, special ones included.
         precision: of the arithmetic.
         threads: batches encoded side by side; None: one per usable core.
-        batch_tokens: the most tokens of a batch, padding included; None: 256, on a GPU 16,384.
+        batch_tokens: the most tokens of a batch, padding included; None: 256, by torch 512, on a GPU 16,384.
         backend: ``"onnx"``, ``"torch"`` or ``"auto"``: torch for families that the graph doesn't know, and on a GPU.
         device: ``"cpu"``, ``"cuda"`` or ``"auto"``: where torch runs an encoder anyway, a GPU if there is one.
     """
