@@ -57,7 +57,7 @@ def _layer_weights(checkpoint: Checkpoint, arch: Architecture, i: int) -> Iterat
     up, up_bias = checkpoint.linear("up", i, D, F)
     down, down_bias = checkpoint.linear("down", i, F, D)
     norm, norm_bias = checkpoint.norm("mix_norm", i)
-    wide = up.shape[1] + _spare(F)
+    wide = F + _spare(F)
     layer = {
         "query.weight": query,
         "query.bias": query_bias,

@@ -1,17 +1,13 @@
 """A batch → vectors, by torch: for families that the graph doesn't know, and for GPUs.
 
-After prepared.py on the way of a sentence. `TorchEncoder` stands where `Prepared` does and `TorchSession` where
-`Session` does; the vectors are the same within their precision. torch and transformers are imported when an encoder
-is opened. Of an encoder's folder only config.json and safetensors are read, and no code runs but that of the installed
-transformers.
+After torch_model.py on the way of a sentence. `TorchEncoder` stands where `Prepared` does and `TorchSession` where
+`Session` does; the vectors are the same within their precision. torch is imported when an encoder is opened.
 """
 
 from __future__ import annotations
 
-import contextlib
-import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
@@ -22,17 +18,14 @@ import numpy as np
 from firstbert.batches import Batch, IntArray
 from firstbert.catalog import EncoderFiles
 from firstbert.errors import EncoderError, UsageError, missing_extra
-from firstbert.families import FAMILIES, FloatArray, Shape, read_config
-from firstbert.folders import read_json
+from firstbert.families import FloatArray, Shape
 from firstbert.graph import Read
 from firstbert.prepared import Precision, hash_of_weights
+from firstbert.torch_model import load_model, shape_of, told
 
 Device = Literal["auto", "cpu", "cuda"]
 
-_DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
 _BATCH_TOKENS = {"cpu": 512, "cuda": 16_384}  # docs/decisions.md has the measurements
-_UNLIMITED = 1_000_000  # tokens of a text, where positions are relative
-_FOREIGN = re.compile("^_|^auto_map$|_implementation$")  # keys of config.json that could name code
 _PROBE = (9, 5)  # lengths of the two rows on which an encoder is tried when it is opened
 # Relative to the largest number: what padding may change by rounding. A family that reads it is off by far more.
 _SAME = {"fp32": 1e-3, "bf16": 0.1}
@@ -101,131 +94,7 @@ def prepare_torch(files: EncoderFiles, precision: Precision, device: Device, why
     if device == "cuda" and not gpu:
         raise UsageError("device='cuda' was asked for, but torch sees no CUDA device here. Take device='cpu'.")
     chosen = "cuda" if gpu and device != "cpu" else "cpu"
-    return TorchEncoder(files, _shape(files), hash_of_weights(files.weights), precision, chosen)
-
-
-# ---------------------------------------------------------------- config.json
-
-
-def _shape(files: EncoderFiles) -> Shape:
-    config = _config(files)
-    if config.model_type in FAMILIES:
-        return read_config(files.config)  # with all that is refused there
-    import torch
-    import transformers
-
-    with _told(files, "is no encoder of sentences that transformers can build"):
-        with torch.device("meta"):  # names and shapes, no numbers
-            model = transformers.AutoModel.from_config(config)
-        decoder = config.is_encoder_decoder or getattr(config, "is_decoder", False)
-        if decoder or model.main_input_name != "input_ids":
-            raise EncoderError(f"{files.config}: family {config.model_type!r} is no encoder of sentences.")
-        return Shape(
-            family=str(config.model_type),
-            layers=int(config.num_hidden_layers),
-            width=int(config.hidden_size),
-            vocabulary=int(model.get_input_embeddings().num_embeddings),
-            positions=_positions(model),
-        )
-
-
-def _config(files: EncoderFiles) -> Any:
-    """config.json as transformers takes it, without all that could name code, a kernel or a quantiser to fetch."""
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-
-    values = read_json(files.config)
-    family = values.get("model_type")
-    if not isinstance(family, str) or family not in CONFIG_MAPPING:
-        raise EncoderError(f"{files.config}: model_type {family!r} is known neither to firstbert nor to transformers.")
-    if values.get("quantization_config"):
-        raise EncoderError(f"{files.config}: its weights are quantised (quantization_config); plain ones are needed.")
-    kept = {key: value for key, value in values.items() if not _FOREIGN.search(key)}
-    with _told(files, "is refused by transformers"):
-        config = CONFIG_MAPPING[family].from_dict(kept)
-        config._attn_implementation = None  # transformers' own choice: SDPA where the family has it
-        config.dtype = None
-    return config
-
-
-def _positions(model: Any) -> int:
-    """The longest text in tokens; fairseq's models leave the first rows of their table unread, up to the padding's."""
-    import torch
-
-    told = getattr(model.config, "max_position_embeddings", None)
-    limits = [told if isinstance(told, int) and told > 0 else _UNLIMITED]
-    for name, module in model.named_modules():
-        if name.endswith("embeddings.position_embeddings") and isinstance(module, torch.nn.Embedding):
-            unread = 0 if module.padding_idx is None else module.padding_idx + 1
-            limits.append(module.num_embeddings - unread)
-    return min(limits)
-
-
-@contextlib.contextmanager
-def _told(files: EncoderFiles, what: str) -> Iterator[None]:
-    """transformers' errors, which share no base class, as one of ours that names the encoder."""
-    try:
-        yield
-    except EncoderError:
-        raise
-    except Exception as error:
-        raise EncoderError(f"{files.config}: {what} ({type(error).__name__}: {error}).") from error
-
-
-# ---------------------------------------------------------------- weights
-
-
-def _load(encoder: TorchEncoder) -> Any:
-    """The model with its weights, every one of them found in the files and finite."""
-    import torch
-    import transformers
-    from transformers.models.auto.modeling_auto import MODEL_MAPPING
-
-    files, config = encoder.files, _config(encoder.files)
-    kind = MODEL_MAPPING[type(config)]
-    with _quiet(transformers.utils.logging), _told(files, "its weights can't be loaded"):
-        # As tensors, not as a folder: of that, transformers would also read adapters and pickles.
-        model, found = kind.from_pretrained(
-            None,
-            config=config,
-            state_dict=_tensors(files),
-            dtype=getattr(torch, _DTYPES[encoder.precision]),
-            output_loading_info=True,
-        )
-    # What isn't found, transformers fills with random numbers. A pooler comes after all that is read here.
-    missing = sorted(name for name in found["missing_keys"] if not name.startswith("pooler."))
-    if missing:
-        raise EncoderError(f"{files.weights[0]}: tensor '{missing[0]}' is missing (of {len(missing)} in all).")
-    for name, tensor in model.named_parameters():
-        if not bool(torch.isfinite(tensor).all()):
-            raise EncoderError(f"{files.weights[0]}: tensor '{name}' holds NaN or infinite numbers.")
-    return model.eval().requires_grad_(False).to(encoder.device)
-
-
-def _tensors(files: EncoderFiles) -> dict[str, Any]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    tensors: dict[str, Any] = {}
-    for path in files.weights:
-        try:
-            tensors |= load_file(path)
-        except (OSError, SafetensorError) as error:
-            raise EncoderError(f"{path}: not a readable safetensors file ({error}).") from error
-    return tensors
-
-
-@contextlib.contextmanager
-def _quiet(logging: Any) -> Iterator[None]:
-    """Without transformers' bar and table: what matters in them is checked and told by us."""
-    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bar:
-            logging.enable_progress_bar()
+    return TorchEncoder(files, shape_of(files), hash_of_weights(files.weights), precision, chosen)
 
 
 # ---------------------------------------------------------------- running
@@ -246,9 +115,9 @@ class TorchSession:
         self.encoder, self.reads = encoder, tuple(reads)
         # The GPU takes one batch after the other; on the CPU each runs on a core of its own.
         self._turn = threading.Lock() if encoder.device == "cuda" else _OneCore()
-        self._model = _load(encoder)
+        self._model = load_model(encoder.files, encoder.precision, encoder.device)
         self._whole, self._by_length = True, False
-        with _told(encoder.files, "can't be run by transformers"):
+        with told(encoder.files, "can't be run by transformers"):
             probe = self._probe()
         self._check(probe)
         self._by_length = self._reads_padding(probe)
