@@ -13,13 +13,13 @@ from typing import Any, Literal
 
 from firstbert.columns import choose_columns, with_header
 from firstbert.errors import DataError, UsageError
-from firstbert.labels import Label, check_learnable, check_types, own_type, spellings
+from firstbert.labels import SEPARATOR, Label, check_learnable, check_types, own_type, spellings
 from firstbert.readers import read_table
 from firstbert.repeats import REMEDY, repeats
 from firstbert.rows import Finding, Rows, listed, refusal, told, usable, without_headers
 from firstbert.table import BadRow, Table
 
-__all__ = ["DataOptions", "Examples", "Finding", "Label", "from_lists", "read", "without_overlap"]
+__all__ = ["SEPARATOR", "DataOptions", "Examples", "Finding", "Label", "from_lists", "read", "without_overlap"]
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from firstbert.rows import Finding, Rows, where
 from firstbert.table import excerpt
 
 Label: TypeAlias = str | int | float | bool
+SEPARATOR = "|"  # between the labels of a text that carries several
 
 
 def own_type(labels: list[str]) -> list[Any]:

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import cached_property
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from firstbert.cache import encode
-from firstbert.data import Label
+from firstbert.data import SEPARATOR, Label
+from firstbert.decision import MOST_PROBABLE, BoolArray, Decision
 from firstbert.engine import Engine, EngineOptions, open_engine
 from firstbert.errors import EncoderError
 from firstbert.head import DoubleArray, Head
 from firstbert.torch_session import Device
+
+Answer: TypeAlias = Label | tuple[Label, ...]  # a label, or all labels of a text that may carry many
 
 
 @dataclass(frozen=True)
@@ -27,30 +31,58 @@ class Predictions:
 
     Attributes:
         labels: the C labels, in the order of the columns of `probabilities`.
-        probabilities: (N, C), rows sum to 1.
+        probabilities: (N, C); rows sum to 1 where a text carries one label.
         truncated: (N,) bool, whether the text was longer than the classifier reads and lost its end.
+        decision: how probabilities become answers.
     """
 
     labels: tuple[Label, ...]
     probabilities: DoubleArray
     truncated: npt.NDArray[np.bool_]
+    decision: Decision = MOST_PROBABLE
 
-    def best(self) -> list[Label]:
-        """Return the most probable label of each text; the first in order on a tie."""
-        return [self.labels[i] for i in self.probabilities.argmax(axis=1)]
+    @cached_property
+    def chosen(self) -> BoolArray:
+        """Which labels are answered, (N, C); the first in order on a tie."""
+        return self.decision.chosen(self.probabilities)
+
+    @cached_property
+    def confidence(self) -> DoubleArray:
+        """The probability of each answer, (N,)."""
+        return self.decision.confidence(self.probabilities)
+
+    @cached_property
+    def unsure(self) -> BoolArray:
+        """Which answers are not to be relied on, (N,)."""
+        return self.decision.unsure(self.probabilities)
+
+    def best(self) -> list[Answer]:
+        """Return the answer for each text: a label, or a tuple of labels where a text may carry many."""
+        if self.decision.many:
+            return [tuple(self.labels[i] for i in np.flatnonzero(row)) for row in self.chosen]
+        return [self.labels[i] for i in self.chosen.argmax(axis=1)]
 
     def records(self) -> list[dict[str, Any]]:
-        """Return one JSON-ready dict per text: label, score, scores, truncated, unsure."""
+        """Return one JSON-ready dict per text: label (a list of many), score, scores, truncated, unsure."""
         return [
             {
-                "label": label,
-                "score": float(row.max()),
+                "label": list(answer) if isinstance(answer, tuple) else answer,
+                "score": float(confidence),
                 "scores": {label_text(name): float(p) for name, p in zip(self.labels, row, strict=True)},
                 "truncated": bool(cut),
-                "unsure": False,  # no classifier abstains yet
+                "unsure": bool(unsure),
             }
-            for label, row, cut in zip(self.best(), self.probabilities, self.truncated, strict=True)
+            for answer, confidence, row, cut, unsure in zip(
+                self.best(), self.confidence, self.probabilities, self.truncated, self.unsure, strict=True
+            )
         ]
+
+
+def answer_text(answer: Answer | list[Label]) -> str:
+    """Return an answer as text files write it: several labels with `|` between them."""
+    if isinstance(answer, tuple | list):
+        return SEPARATOR.join(map(label_text, answer))
+    return label_text(answer)
 
 
 def label_text(label: Label) -> str:
