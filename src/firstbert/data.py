@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from firstbert.columns import choose_columns, with_header
 from firstbert.errors import DataError, UsageError
-from firstbert.labels import SEPARATOR, Label, check_learnable, check_types, own_type, spellings
+from firstbert.labels import SEPARATOR, Label, as_many, check_learnable, check_types, own_types, rare, spellings
 from firstbert.readers import read_table
 from firstbert.repeats import REMEDY, repeats
 from firstbert.rows import Finding, Rows, listed, refusal, told, usable, without_headers
@@ -33,6 +33,8 @@ class DataOptions:
         on_duplicate: what to do with texts that stand twice: keep them, skip all but the first (texts with
             two labels altogether), or refuse the data.
         rows: the first so many rows only, bad ones counted.
+        labels: whether a row carries one label or many, with `|` between them or as a list; ``"auto"``: many where
+            any row names several.
     """
 
     text: str | int | None = None
@@ -40,12 +42,15 @@ class DataOptions:
     on_bad_row: Literal["fail", "skip"] = "fail"
     on_duplicate: Literal["keep", "skip", "fail"] = "keep"
     rows: int | None = None
+    labels: Literal["auto", "one", "many"] = "auto"
 
     def __post_init__(self) -> None:
         if self.on_bad_row not in ("fail", "skip"):
             raise UsageError(f"on_bad_row must be 'fail' or 'skip', not {self.on_bad_row!r}")
         if self.on_duplicate not in ("keep", "skip", "fail"):
             raise UsageError(f"on_duplicate must be 'keep', 'skip' or 'fail', not {self.on_duplicate!r}")
+        if self.labels not in ("auto", "one", "many"):
+            raise UsageError(f"labels must be 'auto', 'one' or 'many', not {self.labels!r}")
         if self.rows is not None and self.rows < 1:
             raise UsageError(f"rows must be 1 or more, not {self.rows}")
 
@@ -59,7 +64,8 @@ class Examples:
 
     Attributes:
         texts: the texts, exactly as written.
-        labels: one label a text, all of one type; None where none were asked for.
+        labels: one label a text, all of one type, or a tuple of them where a text may carry many; None where none
+            were asked for.
         lines: where each text stands: the line of a file (from 1), the row of a Parquet file or a frame
             (from 0), the item of a list (from 0).
         source: what messages call it.
@@ -69,12 +75,17 @@ class Examples:
     """
 
     texts: list[str]
-    labels: list[Label] | None
+    labels: list[Any] | None
     lines: list[int]
     source: str
     findings: tuple[Finding, ...]
     sha256: str
     place: str = "line"
+
+    @property
+    def many(self) -> bool:
+        """Whether a text may carry any number of labels."""
+        return bool(self.labels) and isinstance((self.labels or [0])[0], tuple)
 
     def take(self, rows: Sequence[int]) -> Examples:
         """Return the examples at these positions, counted from 0; the findings stay those of the whole."""
@@ -189,15 +200,28 @@ def without_overlap(test: Examples, train: Examples, options: DataOptions = _DEF
 
 
 def _examples(rows: Rows, bad: list[BadRow], options: DataOptions, training: bool) -> Examples:
-    rows, findings = usable(rows, bad, skip=options.on_bad_row == "skip")
+    many = rows.labels and as_many(rows.labels, options.labels)
+    rows, findings = usable(replace(rows, labels=many or rows.labels), bad, skip=options.on_bad_row == "skip")
     if rows.labels is not None:
         check_types(rows)
-        rows = replace(rows, labels=own_type(rows.labels)) if rows.as_text else rows
+        rows = replace(rows, labels=own_types(rows.labels)) if rows.as_text else rows
         if training:
             check_learnable(rows)
+            findings += rare(rows)
+        if many and options.labels == "auto" and rows.as_text:
+            findings.append(_told_many(rows))
         findings += spellings(rows)
     rows, repeated = repeats(rows, options.on_duplicate)
     return _finish(rows, (*findings, *repeated))
+
+
+def _told_many(rows: Rows) -> Finding:
+    at = [line for line, label in zip(rows.lines, rows.labels or [], strict=True) if len(label) > 1]
+    message = (
+        f"labels are parted at '{SEPARATOR}': {told(rows.place, at, 'carrying several')}; "
+        '--labels one takes them whole (in Python: labels="one")'
+    )
+    return Finding("many_labels", tuple(at), message)
 
 
 def _finish(rows: Rows, findings: tuple[Finding, ...]) -> Examples:

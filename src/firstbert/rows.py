@@ -17,7 +17,7 @@ from firstbert.table import BadRow, excerpt
 
 _KINDS = {
     "empty_text": "without a text",
-    "missing_label": "without a label",
+    "missing_label": "without a label, or with an empty one",
     "columns": "with another number of columns than the rest",
     "quote": "with a stray quote",
     "header": "repeating the header",
@@ -170,6 +170,8 @@ def _text_fault(text: Any) -> str | None:
 
 
 def _label_fault(label: Any) -> str | None:
+    if isinstance(label, tuple):
+        return next((fault for part in label if (fault := _label_fault(part))), None)
     if isinstance(label, str):
         fault = _text_fault(label)
         return "missing_label" if fault == "empty_text" else fault
