@@ -202,22 +202,28 @@ def _differences(a: Outcome, b: Outcome, options: BootstrapOptions) -> dict[str,
 def _verdict(accuracy: Difference, names: tuple[str, str], p: float, needed: int | None, confidence: float) -> str:
     assert accuracy.a is not None and accuracy.b is not None and accuracy.interval is not None
     sides, bounds = list(zip(names, (accuracy.a, accuracy.b), strict=True)), accuracy.interval
-    if p >= LEVEL:
-        if needed is None:
-            return f"No difference can be shown: {' and '.join(names)} are both right on {accuracy.a:.1%} of the rows."
-        found = ", ".join(f"{name} is right on {right:.1%} of the rows" for name, right in sides)
+    if p >= LEVEL and needed is None:
         return (
-            f"No difference can be shown: {found} (p = {p:.2g}); to show one as small as this, about {needed:,} rows "
-            "would be needed."
+            f"No difference can be shown: {' and '.join(names)} are both right on {_percent(accuracy.a)} of the rows."
+        )
+    if p >= LEVEL:
+        (one, left), (other, right) = sides
+        return (
+            f"No difference can be shown: {one} is right on {_percent(left)} of the rows, {other} on {_percent(right)} "
+            f"(p = {p:.2g}); to show one as small as this, about {needed:,} rows would be needed."
         )
     if accuracy.a > accuracy.b:
         sides, bounds = sides[::-1], (-bounds[1], -bounds[0])
     (loser, less), (winner, more) = sides
     low, high = (100 * bound for bound in bounds)
     return (
-        f"{winner} is better: it is right on {more:.1%} of the rows, {loser} on {less:.1%}: {100 * (more - less):.1f} "
-        f"points more ({confidence:.0%} interval {low:.1f} to {high:.1f}; p = {p:.2g})."
+        f"{winner} is better: it is right on {_percent(more)} of the rows, {loser} on {_percent(less)}: "
+        f"{100 * (more - less):.1f} points more ({100 * confidence:g} % interval {low:.1f} to {high:.1f}; p = {p:.2g})."
     )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
 
 
 def _disagreements(examples: Examples, a: Outcome, b: Outcome, rows: Any) -> list[Disagreement]:

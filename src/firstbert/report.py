@@ -5,7 +5,9 @@ After compare.py on the way of a sentence.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
 
 from firstbert.bootstrap import Interval
 from firstbert.compare import Comparison, Difference
@@ -35,9 +37,8 @@ def as_text(evaluation: Evaluation) -> str:
 
 
 def _summary(e: Evaluation) -> str:
-    lines = [
-        f"{e.n:,} rows; between brackets: {e.bootstrap['confidence']:.0%} of {e.bootstrap['resamples']:,} resamples"
-    ]
+    held, drawn = f"{100 * e.bootstrap['confidence']:g} %", f"{e.bootstrap['resamples']:,}"
+    lines = [f"{e.n:,} rows; between brackets: where {held} of {drawn} resamples of them lie"]
     for name, words, percent in _MEASURES:
         show = _percent if percent else _number
         lines.append(f"{words:<21}  {show(getattr(e, name)):>7}  {_between(e.intervals[name], percent)}".rstrip())
@@ -58,7 +59,7 @@ def _abstention(a: Abstention) -> str:
 
 
 def _per_class(e: Evaluation) -> str:
-    width = min(36, max(len("label"), *(len(name) for name in e.per_class)))
+    width = min(25, max(len("label"), *(len(name) for name in e.per_class)))
     rows = [f"{'label':<{width}}  precision   recall       F1                  ROC area  PR area     rows"]
     for name, s in e.per_class.items():
         rows.append(
@@ -84,24 +85,26 @@ def _worse(e: Evaluation) -> str:
     worse = [part for part in e.slices if part.worse]
     if not worse:
         return ""
-    rows = [f"Answered less well than the rest (of {len(e.slices)} slices; p corrected for so many):"]
-    for part in sorted(worse, key=lambda part: part.accuracy):
-        rows.append(
-            f"  {_cut(f'{part.name}: {part.value}', 46):<46}  accuracy {_percent(part.accuracy):>7}  "
-            f"{_between(part.interval, True):<14}  {part.n:>7,} rows"
-        )
-    return "\n".join(rows)
+    head = f"Answered less well than the rest (of {len(e.slices)} slices; p corrected for so many):"
+    rows = [
+        f"  {_cut(f'{part.name}: {part.value}', 46):<46}  accuracy {_percent(part.accuracy):>7}  "
+        f"{_between(part.interval, True):<16}  {part.n:>7,} rows"
+        for part in sorted(worse, key=lambda part: part.accuracy)
+    ]
+    return "\n".join([head, *rows])
 
 
 def comparison_as_text(comparison: Comparison) -> str:
     """Return the comparison for a terminal of 100 columns: the verdict first."""
-    parts = (comparison.verdict, _differences(comparison), _both(comparison), _disagreements(comparison))
+    a, b = (name if len(name) <= 20 else f"…{name[-19:]}" for name in comparison.names)  # folders differ at their ends
+    c = replace(comparison, names=(a, b))
+    parts = (textwrap.fill(c.verdict, _WIDTH), _differences(c), textwrap.fill(_both(c), _WIDTH), _disagreements(c))
     return "\n\n".join(part for part in parts if part)
 
 
 def _differences(c: Comparison) -> str:
-    wide = [max(8, min(24, len(name))) for name in c.names]
-    names = "  ".join(f"{_cut(name, width):>{width}}" for name, width in zip(c.names, wide, strict=True))
+    wide = [max(8, len(name)) for name in c.names]
+    names = "  ".join(f"{name:>{width}}" for name, width in zip(c.names, wide, strict=True))
     head = f"{c.n:,} rows"
     start = max(len(head), len("accuracy")) + 3
     rows = [f"{head:<{start}}{names}  difference"]
@@ -117,11 +120,17 @@ def _differences(c: Comparison) -> str:
 def _difference(found: Difference, percent: bool) -> str:
     if found.difference is None:
         return f"{'–':>10}"
-    shown = f"{100 * found.difference:+.1f}" if percent else f"{found.difference:+.3f}"
-    if found.interval is None:
-        return f"{shown:>10}"
-    low, high = (f"{100 * x:+.1f}" if percent else f"{x:+.3f}" for x in found.interval)
-    return f"{shown:>10}  ({low} to {high})"
+    show = _points if percent else _signed
+    around = "" if found.interval is None else f"  ({show(found.interval[0])} to {show(found.interval[1])})"
+    return f"{show(found.difference):>10}{around}{' points' if percent else ''}"
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:+.1f}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}"
 
 
 def _both(c: Comparison) -> str:
@@ -139,8 +148,8 @@ def _disagreements(c: Comparison) -> str:
     for d in c.disagreements:
         rows.append(f"  {_cut(' '.join(d.text.split()), _WIDTH - 2)}")
         sides = ((c.names[0], d.a, d.a_confidence), (c.names[1], d.b, d.b_confidence))
-        said = "   ".join(f"{name}: {answer or '(none)'} ({p:.2f})" for name, answer, p in sides)
-        rows.append(f"    true: {d.truth or '(none)'}   {said}")
+        said = "   ".join(f"{name}: {_cut(answer, 20) or '(none)'} ({p:.2f})" for name, answer, p in sides)
+        rows.append(_cut(f"    true: {_cut(d.truth, 20) or '(none)'}   {said}", _WIDTH))
     return "\n".join(rows)
 
 
