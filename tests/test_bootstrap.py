@@ -78,10 +78,17 @@ def test_a_label_on_one_row_has_no_interval() -> None:
     truth = np.zeros((60, 3), bool)
     truth[:40, 0], truth[40:59, 1], truth[59, 2] = True, True, True
     p = np.random.default_rng(0).dirichlet([1, 1, 1], 60)
+    p[59] = [0.1, 0.1, 0.8]
     found = resample(Outcome(truth, answers(p)))
     assert {name for name, around in found.intervals_of(2).items() if around is None} == {"recall", "roc_auc", "pr_auc"}
     assert None not in found.intervals_of(0).values()
     assert None not in found.intervals().values()
+
+
+def test_resamples_that_all_agree_give_no_interval() -> None:
+    truth = np.tile([True, False], (20, 1))
+    found = resample(Outcome(truth, answers(np.tile([0.75, 0.25], (20, 1)))), BootstrapOptions(resamples=50))
+    assert set(found.intervals().values()) == set(found.intervals_of(0).values()) == {None}
 
 
 @pytest.mark.parametrize(

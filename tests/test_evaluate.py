@@ -192,7 +192,8 @@ def assert_json(found: Evaluation) -> None:
 def test_a_single_row() -> None:
     found = measure(["a"], [[0.9, 0.1]], accept=0.5)
     assert (found.n, found.accuracy, found.balanced_accuracy, found.roc_auc, found.pr_auc) == (1, 1, 1, None, None)
-    assert found.intervals["accuracy"] == (1, 1) and found.intervals["roc_auc"] is None
+    assert found.intervals["accuracy"] == (pytest.approx(0.025), 1)
+    assert all(around is None for name, around in found.intervals.items() if name != "accuracy")
     assert len(found.coverage) == len(found.reliability) == 1 and found.slices == []
     assert_json(found)
 
@@ -202,6 +203,16 @@ def test_rows_of_one_label() -> None:
     assert (found.accuracy, found.balanced_accuracy, found.baseline_accuracy) == (0.5, 0.5, 1)
     assert (found.roc_auc, found.intervals["roc_auc"], found.per_class["a"].roc_auc) == (None, None, None)
     assert_json(found)
+
+
+def test_rows_that_are_all_right_still_leave_doubt() -> None:
+    p = [[0.9, 0.1], [0.2, 0.8]] * 6
+    found = measure([*"ab"] * 6, p)
+    # 1 − the share of wrong answers that leaves twelve right in a row to one chance in forty
+    assert found.intervals["accuracy"] == pytest.approx((0.025 ** (1 / 12), 1))
+    assert found.intervals["macro_f1"] is None and found.per_class["a"].intervals["f1"] is None
+    wrong = measure([*"ba"] * 6, p)
+    assert wrong.intervals["accuracy"] == pytest.approx((0, 1 - 0.025 ** (1 / 12)))
 
 
 def test_texts_without_any_label() -> None:

@@ -86,12 +86,16 @@ class Resampled:
     confidence: float
 
     def intervals(self) -> dict[str, Interval | None]:
-        """Return each measure's interval."""
-        return {name: interval(values, self.confidence) for name, values in self.whole.items()}
+        """Return each measure's interval; None also where its ends meet, since all resamples alike tell nothing."""
+        return {name: self._interval(values) for name, values in self.whole.items()}
 
     def intervals_of(self, label: int) -> dict[str, Interval | None]:
-        """Return each measure's interval for one label, by its index."""
-        return {name: interval(values[:, label], self.confidence) for name, values in self.by_label.items()}
+        """Return each measure's interval for one label, by its index, likewise."""
+        return {name: self._interval(values[:, label]) for name, values in self.by_label.items()}
+
+    def _interval(self, values: DoubleArray) -> Interval | None:
+        found = interval(values, self.confidence)
+        return None if found is None or found[0] == found[1] else found
 
 
 def resample(outcome: Outcome, options: BootstrapOptions = DEFAULT) -> Resampled:

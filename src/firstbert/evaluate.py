@@ -35,7 +35,7 @@ class ClassScores:
         support: how many rows truly carry it.
         roc_auc: area under the ROC curve, the label against the rest; None unless some rows carry it and some don't.
         pr_auc: area under the precision-recall curve (average precision), likewise.
-        intervals: each of the five's bootstrap interval; None where too few rows define it.
+        intervals: each of the five's bootstrap interval; None where too few rows define it, or all resamples agree.
     """
 
     precision: float
@@ -113,7 +113,9 @@ class Evaluation:
         labels: the C labels, as text.
         truncated: rows that were longer than the classifier reads.
         many: whether a text may carry any number of labels.
-        intervals: measure → its bootstrap percentile interval; None where too few rows define it.
+        intervals: measure → its bootstrap percentile interval; None where too few rows define it (less than nine
+            resamples in ten do), or all resamples agree. Where every row is answered rightly, or none is, that of
+            accuracy is the exact one (Clopper & Pearson 1934).
         bootstrap: how these were found: resamples, confidence, seed.
         reliability: the bins of `ece` that hold anything.
         coverage: error against coverage (El-Yaniv & Wiener 2010), at most 50 points, the most confident rows first.
@@ -187,7 +189,7 @@ def evaluate(
         labels=names,
         truncated=int(predictions.truncated.sum()),
         many=outcome.many,
-        intervals=spread.intervals(),
+        intervals=spread.intervals() | _accuracy(outcome, spread),
         bootstrap=bootstrap.facts(*outcome.truth.shape),
         reliability=_reliability(outcome),
         coverage=_coverage(outcome),
@@ -301,9 +303,21 @@ def _coverage(outcome: Outcome) -> list[CurvePoint]:
     return points
 
 
-def _abstention(outcome: Outcome) -> Abstention | None:
+def _accuracy(outcome: Outcome, spread: Resampled) -> dict[str, Interval | None]:
+    """All resamples of rows that are all right are alike; how many rows there are still tells something."""
+    right = int(outcome.right.sum())
+    return {"accuracy": _exact(right, outcome.n, spread.confidence)} if right in (0, outcome.n) else {}
+
+
+def _exact(k: int, n: int, confidence: float) -> Interval:
+    """Return Clopper and Pearson's interval of a share of k in n."""
     from scipy.stats import binomtest
 
+    around = binomtest(k, n).proportion_ci(confidence, method="exact")
+    return float(around.low), float(around.high)
+
+
+def _abstention(outcome: Outcome) -> Abstention | None:
     threshold = outcome.predictions.decision.accept
     if threshold is None:
         return None
@@ -311,8 +325,7 @@ def _abstention(outcome: Outcome) -> Abstention | None:
     n, wrong = int(accepted.sum()), int((accepted & ~outcome.right).sum())
     if not n:
         return Abstention(float(threshold), 0.0, 0, None, None)
-    around = binomtest(wrong, n).proportion_ci(method="exact")
-    return Abstention(float(threshold), n / outcome.n, n, wrong / n, (float(around.low), float(around.high)))
+    return Abstention(float(threshold), n / outcome.n, n, wrong / n, _exact(wrong, n, 0.95))
 
 
 def _number(value: float) -> float | None:
