@@ -22,6 +22,7 @@ MOST_RESAMPLES = 1000
 FEWEST_RESAMPLES = 200
 BUDGET = 200_000_000  # resamples × rows × classes; some seconds on one core
 CHUNK = 1 << 18  # weights at a time; their products stay in a processor's cache
+ROUNDING = 1e-12  # sums of the same numbers in another order differ by less
 DEFINED = 0.9  # of the resamples must give a number; a label on one row is missing from every third
 
 
@@ -95,7 +96,7 @@ class Resampled:
 
     def _interval(self, values: DoubleArray) -> Interval | None:
         found = interval(values, self.confidence)
-        return None if found is None or found[0] == found[1] else found
+        return None if found is None or found[1] - found[0] <= ROUNDING else found
 
 
 def resample(outcome: Outcome, options: BootstrapOptions = DEFAULT) -> Resampled:
