@@ -159,6 +159,9 @@ def test_all_is_json_ready_and_the_same_again() -> None:
     facts = found.as_dict()
     assert json.loads(json.dumps(facts, allow_nan=False)) == facts
     assert found == both(5, 3, 2, 1)
+    one, other = model([True, False] * 30), model([False] * 20 + [True] * 40)
+    seeds = [compare(rows(["a"] * 60), one, other, bootstrap=BootstrapOptions(resamples=50, seed=s)) for s in (0, 0, 1)]
+    assert seeds[0].differences == seeds[1].differences != seeds[2].differences
     assert facts["bootstrap"] == {"resamples": 100, "confidence": 0.95, "seed": 0}
     empty = compare(rows([(), ()]), answers(np.full((2, 2), 0.1), many=True), answers(np.full((2, 2), 0.1), many=True))
     assert empty.as_dict()["differences"]["macro_f1"] == {"a": None, "b": None, "difference": None, "interval": None}

@@ -19,7 +19,7 @@ from sklearn.metrics import (
 
 from firstbert.bootstrap import BootstrapOptions
 from firstbert.data import from_lists
-from firstbert.errors import DataError
+from firstbert.errors import DataError, UsageError
 from firstbert.evaluate import Evaluation, evaluate, true_classes, truth
 from made_up import answers, rows, sets, several, single
 
@@ -158,6 +158,8 @@ def test_abstention() -> None:
     low, high = found.error_interval or (0, 1)
     assert binom.sf(wrong.sum() - 1, len(wrong), low) == pytest.approx(0.025)
     assert binom.cdf(wrong.sum(), len(wrong), high) == pytest.approx(0.025)
+    exactly = measure(["a", "a"], [[0.75, 0.25], [0.7, 0.3]], accept=0.75).abstention
+    assert exactly is not None and exactly.n_accepted == 1
     nothing = measure(labels, p, accept=1.5).abstention
     assert nothing is not None
     assert (nothing.n_accepted, nothing.coverage, nothing.error, nothing.error_interval) == (0, 0, None, None)
@@ -277,3 +279,9 @@ def test_rows_without_labels_are_refused() -> None:
     for many in (False, True):
         with pytest.raises(DataError, match="evaluation needs labels"):
             evaluate(from_lists(["x"]), answers(np.array([[0.5, 0.5]]), many=many))
+
+
+def test_predictions_for_other_rows_are_refused() -> None:
+    for many in (False, True):
+        with pytest.raises(UsageError, match=r"rows.tsv: 1 rows, but predictions for 2: predict the texts"):
+            truth(rows(["a"]), answers(np.full((2, 2), 0.5), many=many))

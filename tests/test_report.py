@@ -50,10 +50,11 @@ def test_abstention_and_cut_texts_are_told() -> None:
     assert "are answered" not in plain and "lost their ends" not in plain
     found = evaluate(rows(labels), answers(p, accept=0.6, truncated=[True] * 7 + [False] * 193), bootstrap=FEW)
     abstention = found.abstention
-    assert abstention
+    assert abstention and abstention.error_interval
+    low, high = abstention.error_interval
     assert (
         f"With a confidence of 0.600 or more, {percent(abstention.coverage)} of the rows are answered; "
-        f"{percent(abstention.error)} of those wrongly ("
+        f"{percent(abstention.error)} of those wrongly ({100 * low:.1f}–{100 * high:.1f} %)."
     ) in as_text(found)
     assert "7 rows were longer than the model reads" in as_text(found)
     nothing = evaluate(rows(labels), answers(p, accept=1.5), bootstrap=FEW)

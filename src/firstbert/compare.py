@@ -110,7 +110,7 @@ def compare(
         bootstrap: how intervals are found.
 
     Raises:
-        UsageError: the models' labels differ, or only one gives a text many labels.
+        UsageError: the models' labels differ, only one gives a text many labels, or predictions are of other rows.
         DataError: the rows carry no labels, or one that the models don't know.
     """
     _check_labels(a, b, names)

@@ -15,7 +15,7 @@ import numpy as np
 from firstbert.bootstrap import DEFAULT, BootstrapOptions, Interval, Resampled, resample
 from firstbert.data import Examples, Label
 from firstbert.decision import BoolArray
-from firstbert.errors import DataError
+from firstbert.errors import DataError, UsageError
 from firstbert.head import ClassIndex
 from firstbert.outcome import ECE_BINS, Outcome
 from firstbert.predictor import Predictions, label_text
@@ -167,6 +167,7 @@ def evaluate(
 
     Raises:
         DataError: the rows carry no labels, or one that the classifier doesn't know, or a column is of another length.
+        UsageError: the predictions are of another number of texts.
     """
     outcome = Outcome(truth(examples, predictions), predictions)
     spread = resample(outcome, bootstrap)
@@ -207,8 +208,14 @@ def truth(examples: Examples, predictions: Predictions) -> BoolArray:
 
     Raises:
         DataError: the rows carry no labels, or one that the classifier doesn't know.
+        UsageError: the predictions are of another number of texts.
     """
     labels = predictions.labels
+    if len(predictions.probabilities) != len(examples.texts):
+        raise UsageError(
+            f"{examples.source}: {len(examples.texts)} rows, but predictions for {len(predictions.probabilities)}: "
+            "predict the texts of these rows."
+        )
     carried = np.zeros((len(examples.texts), len(labels)), np.bool_)
     if not predictions.decision.many:
         carried[np.arange(len(carried)), true_classes(examples, labels)] = True

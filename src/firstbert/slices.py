@@ -79,8 +79,7 @@ def slices(examples: Examples, outcome: Outcome, columns: Mapping[str, Sequence[
 def by_words(texts: Sequence[str]) -> list[tuple[str, BoolArray]]:
     """Return groups of texts of like length: their name, and which of the N texts they hold."""
     words = np.array([len(text.split()) for text in texts])
-    # Only counts that occur are edges, so that the groups' names say what is in them.
-    edges = np.unique(np.quantile(words, [0.25, 0.5, 0.75], method="inverted_cdf"))
+    edges = np.unique(np.quantile(words, [0.25, 0.5, 0.75]))
     group = np.searchsorted(edges, words)
     found = []
     for g in np.unique(group):
