@@ -63,7 +63,7 @@ class Outcome:
 
     @cached_property
     def brier(self) -> DoubleArray:
-        """Σ over labels of (probability − truth)², (N,) (Brier 1950, eq. 2); with many labels the mean over labels."""
+        """Σ over labels of (probability − truth)², (N,) (Brier 1950); with many labels the mean over labels."""
         squares = (self.predictions.probabilities - self.truth) ** 2
         score: DoubleArray = squares.mean(axis=1) if self.many else squares.sum(axis=1)
         return score

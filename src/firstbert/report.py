@@ -38,7 +38,7 @@ def as_text(evaluation: Evaluation) -> str:
 
 def _summary(e: Evaluation) -> str:
     held, drawn = f"{100 * e.bootstrap['confidence']:g} %", f"{e.bootstrap['resamples']:,}"
-    lines = [f"{e.n:,} rows; between brackets: where {held} of {drawn} resamples of them lie"]
+    lines = [f"{e.n:,} rows; between brackets: {held} intervals, from {drawn} resamples of them"]
     for name, words, percent in _MEASURES:
         show = _percent if percent else _number
         lines.append(f"{words:<21}  {show(getattr(e, name)):>7}  {_between(e.intervals[name], percent)}".rstrip())
