@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from firstbert.columns import choose_columns, with_header
+from firstbert.columns import choose_columns, extra_columns, with_header
 from firstbert.errors import DataError, UsageError
 from firstbert.labels import SEPARATOR, Label, as_many, check_learnable, check_types, own_types, rare, spellings
 from firstbert.readers import read_table
@@ -35,6 +35,7 @@ class DataOptions:
         rows: the first so many rows only, bad ones counted.
         labels: whether a row carries one label or many, with `|` between them or as a list; ``"auto"``: many where
             any row names several.
+        extra: further columns to keep, by name or position from 1; of files and frames.
     """
 
     text: str | int | None = None
@@ -43,6 +44,7 @@ class DataOptions:
     on_duplicate: Literal["keep", "skip", "fail"] = "keep"
     rows: int | None = None
     labels: Literal["auto", "one", "many"] = "auto"
+    extra: tuple[str | int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.on_bad_row not in ("fail", "skip"):
@@ -72,6 +74,7 @@ class Examples:
         findings: what was dropped and what is odd.
         sha256: of texts and labels as used; the same rows in another format give the same one.
         place: what ``lines`` counts: ``"line"``, ``"row"`` or ``"item"``.
+        extra: further columns asked for, as found: name → one value a text.
     """
 
     texts: list[str]
@@ -81,6 +84,7 @@ class Examples:
     findings: tuple[Finding, ...]
     sha256: str
     place: str = "line"
+    extra: dict[str, list[Any]] = field(default_factory=dict)
 
     @property
     def many(self) -> bool:
@@ -91,7 +95,8 @@ class Examples:
         """Return the examples at these positions, counted from 0; the findings stay those of the whole."""
         labels = None if self.labels is None else [self.labels[i] for i in rows]
         texts, lines = [self.texts[i] for i in rows], [self.lines[i] for i in rows]
-        return _finish(Rows(self.source, self.place, texts, labels, lines), self.findings)
+        extra = {name: [values[i] for i in rows] for name, values in self.extra.items()}
+        return _finish(Rows(self.source, self.place, texts, labels, lines, extra=extra), self.findings)
 
 
 def read(source: object, options: DataOptions = _DEFAULT, *, labelled: bool = True, training: bool = True) -> Examples:
@@ -121,7 +126,8 @@ def read(source: object, options: DataOptions = _DEFAULT, *, labelled: bool = Tr
     text, label = choose_columns(table, options.text, options.label, labelled=labelled)
     n = len(lines)
     labels = None if label is None else table.column(label)[:n]
-    rows = Rows(table.source, table.place, table.column(text)[:n], labels, lines, table.as_text)
+    extra = {name: table.column(i)[:n] for name, i in extra_columns(table, options.extra).items()}
+    rows = Rows(table.source, table.place, table.column(text)[:n], labels, lines, table.as_text, extra)
     if table.as_text and table.names:
         rows, bad = without_headers(rows, bad, table.names[text], None if label is None else table.names[label])
     return _examples(rows, bad, options, training)
@@ -230,4 +236,4 @@ def _finish(rows: Rows, findings: tuple[Finding, ...]) -> Examples:
     kind = type(labels[0]).__name__ if labels else "none"
     parts = [str(len(rows.texts)), kind, *rows.texts, *map(str, labels or [])]
     sha256 = hashlib.sha256("\0".join(parts).encode()).hexdigest()
-    return Examples(rows.texts, labels, rows.lines, rows.source, findings, sha256, rows.place)
+    return Examples(rows.texts, labels, rows.lines, rows.source, findings, sha256, rows.place, rows.extra)
