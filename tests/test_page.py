@@ -102,7 +102,9 @@ def test_no_number_of_the_evaluation_is_left_out(pages: dict[str, Reader]) -> No
     evaluation = every_kind()["topics"].evaluation
     shown = {place for place, _, _ in pages["topics"].figures}
     # Edges of bins are written as one range; every other point of a long curve is; the rest is the bootstrap's own.
-    aside = re.compile(r"reliability/\d+/(low|high)|coverage/\d+/.*|bootstrap/(confidence|seed)|abstention/n_accepted")
+    aside = re.compile(
+        r"reliability/\d+/(low|high)|coverage/\d+/.*|bootstrap/(confidence|seed)|abstention/n_accepted|slices/\d+/p"
+    )
     missing = [place for place in numbers(evaluation) if place not in shown and not aside.fullmatch(place)]
     assert not missing
 

@@ -87,22 +87,35 @@ def confidence(e: Fact) -> str:
 
 
 def per_label(facts: ReportFacts) -> str:
-    """Return each label's precision, recall and F1 with intervals."""
-    e = facts.evaluation or {}
-    names = ("precision", "recall", "f1")
-
-    def row(label: str, scores: Fact) -> list[str]:
-        place = pointer("per_class", label)
-        cells = [
-            percent(f"{place}/{name}", scores[name])
-            + _bar(scores[name])
-            + interval(f"{place}/intervals/{name}", scores.get("intervals", {}).get(name))
-            for name in names
+    """Return each label's precision, recall and F1 with intervals; its areas under curves on demand."""
+    found = (facts.evaluation or {}).get("per_class", {})
+    if not found:
+        return ""
+    rows = [
+        [
+            own(label),
+            count(pointer("per_class", label, "support"), scores["support"]),
+            *(_score(label, scores, name, percent, _bar(scores[name])) for name in ("precision", "recall", "f1")),
         ]
-        return [own(label), count(f"{place}/support", scores["support"]), *cells]
+        for label, scores in found.items()
+    ]
+    told = table(["Label", "#Rows", "#Precision", "#Recall", "#F1"], rows, kind="labels")
+    areas = [
+        [own(label), *(_score(label, scores, name, decimal) for name in ("roc_auc", "pr_auc"))]
+        for label, scores in found.items()
+        if scores.get("roc_auc") is not None
+    ]
+    if areas:
+        told += folded(
+            "Areas under each label’s curves", table(["Label", "#ROC area", "#PR area"], areas, kind="labels")
+        )
+    return told
 
-    rows = [row(label, scores) for label, scores in e.get("per_class", {}).items()]
-    return table(["Label", "#Rows", "#Precision", "#Recall", "#F1"], rows, kind="labels") if rows else ""
+
+def _score(label: str, scores: Fact, name: str, shown: Callable[[str, float], str], bar: str = "") -> str:
+    place = pointer("per_class", label)
+    bounds = interval(f"{place}/intervals/{name}", scores.get("intervals", {}).get(name), shown)
+    return NOTHING if scores.get(name) is None else shown(f"{place}/{name}", scores[name]) + bar + bounds
 
 
 def _bar(value: float) -> str:
