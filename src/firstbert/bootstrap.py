@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from firstbert.errors import UsageError
-from firstbert.head import DoubleArray
+from firstbert.targets import DoubleArray
 from firstbert.outcome import IntArray, Measures, Outcome, mean_defined
 
 Interval = tuple[float, float]

@@ -16,7 +16,7 @@ from firstbert.bootstrap import DEFAULT, BootstrapOptions, Interval, Resampled, 
 from firstbert.data import Examples, Label
 from firstbert.decision import BoolArray
 from firstbert.errors import DataError, UsageError
-from firstbert.head import ClassIndex
+from firstbert.targets import ClassIndex
 from firstbert.outcome import ECE_BINS, Outcome
 from firstbert.predictor import Predictions, label_text
 from firstbert.slices import Slice, slices

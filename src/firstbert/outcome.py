@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from firstbert.decision import BoolArray
-from firstbert.head import DoubleArray
+from firstbert.targets import DoubleArray
 from firstbert.predictor import Predictions
 
 IntArray = npt.NDArray[np.int32]
