@@ -32,8 +32,8 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
 def test_what_is_in_the_folder(model: Path) -> None:
     assert sorted(path.name for path in model.iterdir()) == ["README.md", "head.safetensors", "model.json"]
     facts = json.loads((model / "model.json").read_text())
-    assert (facts["format"], facts["labels"], facts["label_type"]) == (1, ["bad", "good"], "str")
-    assert (facts["layer"], facts["pooling"], facts["max_length"], facts["precision"]) == (6, "mean", 256, "fp32")
+    assert (facts["format"], facts["labels"], facts["label_type"]) == (2, ["bad", "good"], "str")
+    assert (facts["layer"], facts["pooling"], facts["max_length"], facts["precision"]) == (4, "mean", 256, "fp32")
     assert len(facts["golden"]) == 5 and facts["training"]["rows"] == 12
     assert not {row["text"] for row in facts["golden"]} & set(TEXTS)
     assert "12 rows" in (model / "README.md").read_text()
@@ -64,7 +64,7 @@ def test_a_failed_save_leaves_what_was_there(
     def full(*args: Any) -> str:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(artifact, "_card", full)
+    monkeypatch.setattr(artifact, "card", full)
     with pytest.raises(ArtifactError, match=r"No space left on device.*unchanged"):
         classifier.save(folder)
     assert (folder / "model.json").read_bytes() == before
@@ -115,7 +115,7 @@ HEAD = {"weight": np.zeros((2, 384), np.float32), "bias": np.zeros(2, np.float32
     [
         (lambda f: f.pop("format"), "model.json: holds no 'format'"),
         (lambda f: f.update(format=True), "holds no 'format'"),
-        (lambda f: f.update(format=2), "format 2, made by a newer firstbert"),
+        (lambda f: f.update(format=3), "format 3, made by a newer firstbert"),
         (lambda f: f.update(format=0), "format 0, no known format"),
         (lambda f: f.pop("labels"), "'labels' must be a proper list"),
         (lambda f: f.update(labels=["bad"]), "'labels' must be two or more"),
@@ -125,14 +125,23 @@ HEAD = {"weight": np.zeros((2, 384), np.float32), "bias": np.zeros(2, np.float32
         (lambda f: f.update(label_type="eval"), "label_type 'eval'"),
         (lambda f: f.update(labels=["a", "b", "c"]), "head.safetensors: shapes .* don't fit the 3 labels"),
         (lambda f: f.update(layer=0), "'layer'"),
-        (lambda f: f.update(layer="6"), "'layer' must be a proper int. Got '6'"),
+        (lambda f: f.update(layer="6"), "'layer' must be a proper layer, or a list of them. Got '6'"),
         (lambda f: f.update(layer=True), "'layer'"),
         (lambda f: f.update(pooling="max"), "'pooling'"),
         (lambda f: f.update(max_length=10**9), "'max_length'"),
         (lambda f: f.update(precision="int3"), "'precision'"),
         (lambda f: f.update(encoder="minilm"), "'encoder.name'"),
         (lambda f: f["encoder"].update(weights_sha256="x"), "'encoder.weights_sha256'"),
-        (lambda f: f.update(calibration={"kind": "?"}), "'calibration' is not known"),
+        (lambda f: f.update(layer=[4, 0]), "'layer' must be a proper layer"),
+        (lambda f: f.update(layer=[]), "'layer' must be a proper layer"),
+        (lambda f: f.pop("many_labels"), "'many_labels' must be a proper bool"),
+        (lambda f: f.update(calibration={"kind": "?"}), "'calibration.temperature' must be a proper float"),
+        (lambda f: f.update(calibration={"temperature": 0.0}), "'calibration.temperature' must be a proper float"),
+        (lambda f: f.update(thresholds=None), "'thresholds' must be a proper dict"),
+        (lambda f: f.update(thresholds={"labels": [0.5]}), "'thresholds.labels' must be a proper list"),
+        (lambda f: f.update(thresholds={"labels": [0.5, -1.0]}), "'thresholds.labels' must be numbers above 0"),
+        (lambda f: f.update(thresholds={"accept": "never"}), "'thresholds.accept' must be a proper float"),
+        (lambda f: f.update(format=1, calibration={"temperature": 2.0}), "'calibration' is not known to this format"),
         (lambda f: f.update(golden=[]), "'golden'"),
         (lambda f: f["golden"][0].update(probabilities=[2.0, -1.0]), "probability outside"),
         (lambda f: f["golden"][0].update(probabilities=[1.0]), "'golden.probabilities'"),
@@ -208,3 +217,11 @@ def test_no_folder_at_all(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ArtifactError, match="is a file, not a model folder"):
         load(tmp_path / "file")
+
+
+def test_a_folder_of_the_first_format_answers_as_it_did() -> None:
+    loaded = load(Path(__file__).parent / "models" / "format-1")
+    expected = [[0.4973996401691293, 0.5026003598308707], [0.505730642772184, 0.49426935722781595]]
+    assert np.abs(loaded.predict_proba(TEXTS[:2]) - expected).max() < 1e-4
+    assert loaded.predictor_.encoder.layer == 1 and not loaded.predictions(TEXTS).unsure.any()
+    assert artifact.check_golden(artifact.load(Path(__file__).parent / "models" / "format-1")).passed

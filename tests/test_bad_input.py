@@ -39,7 +39,7 @@ FILES: list[tuple[str, bytes, str]] = [
     ("null-text.jsonl", b'{"text": "a", "label": 1}\n{"text": null, "label": 0}\n', "line 2"),
     ("number-text.jsonl", b'{"text": "a", "label": 1}\n{"text": 5, "label": 0}\n', "line 2"),
     ("no-label.jsonl", b'{"text": "a", "label": 1}\n{"text": "b"}\n{"text": "c", "label": 0}\n', "line 2"),
-    ("list-label.jsonl", b'{"text": "a", "label": 1}\n{"text": "b", "label": [0]}\n', "line 2"),
+    ("list-label.jsonl", b'{"text": "a", "label": 1}\n{"text": "b", "label": [0, null]}\n', "line 2"),
     ("nan-label.jsonl", b'{"text": "a", "label": 1}\n{"text": "b", "label": NaN}\n', "line 2"),
     ("two-types.jsonl", b'{"text": "a", "label": 1}\n{"text": "b", "label": "1"}\n', "two-types.jsonl.*label"),
     ("bool-int.jsonl", b'{"text": "a", "label": 1}\n{"text": "b", "label": true}\n', "bool-int.jsonl.*label"),

@@ -200,7 +200,7 @@ def test_a_cold_prediction_imports_nothing_that_it_can_do_without(model: Path) -
 
 def test_predict_prints_a_table_to_read_on(model: Path, cli: Cli) -> None:
     lines = cli("predict", model, "--text", GOOD[0]).out.splitlines()
-    assert lines[0].split("\t") == ["text", "label", "score", "truncated"]
+    assert lines[0].split("\t") == ["text", "label", "score", "truncated", "unsure"]
     assert lines[1].split("\t")[:2] == [GOOD[0], "good"]
 
 

@@ -173,7 +173,7 @@ def test_some_examples_are_taken_in_the_order_asked_for() -> None:
 
 
 def test_public_names() -> None:
-    names = ["DataOptions", "Examples", "Finding", "Label", "from_lists", "read", "without_overlap"]
+    names = ["DataOptions", "Examples", "Finding", "Label", "SEPARATOR", "from_lists", "read", "without_overlap"]
     assert sorted(data.__all__) == names
     assert all(hasattr(data, name) for name in names)
 

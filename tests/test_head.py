@@ -8,8 +8,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from firstbert.calibration import RAW
 from firstbert.errors import DataError, UsageError
-from firstbert.head import GRID, Head, HeadOptions, encode_labels, fit_head, folds
+from firstbert.head import GRID, Head, HeadOptions, fit_head
+from firstbert.targets import Targets, assign_folds, encode_labels
 
 
 def blobs(n: int, classes: int, seed: int = 0) -> tuple[Any, Any]:
@@ -19,6 +21,10 @@ def blobs(n: int, classes: int, seed: int = 0) -> tuple[Any, Any]:
     return X.astype(np.float32), y
 
 
+def probabilities(head: Head, X: Any) -> Any:
+    return RAW.probabilities(head.scores(X))
+
+
 @pytest.mark.parametrize("classes", [2, 3, 5])
 @pytest.mark.parametrize("class_weight", [None, "balanced"])
 def test_equals_a_scaler_and_a_regression(classes: int, class_weight: Any) -> None:
@@ -26,7 +32,7 @@ def test_equals_a_scaler_and_a_regression(classes: int, class_weight: Any) -> No
     fit = fit_head(X, y, HeadOptions(C=0.1, class_weight=class_weight))
     reference = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, class_weight=class_weight, max_iter=1000))
     reference.fit(X.astype(np.float64), y)
-    assert np.abs(fit.head.probabilities(X) - reference.predict_proba(X)).max() < 1e-4
+    assert np.abs(probabilities(fit.head, X) - reference.predict_proba(X)).max() < 1e-4
 
 
 def test_sample_weight_counts_as_repeated_rows() -> None:
@@ -39,8 +45,9 @@ def test_sample_weight_counts_as_repeated_rows() -> None:
 
 def test_class_weight_by_index_moves_the_border() -> None:
     X, y = blobs(200, 2)
-    plain = fit_head(X, y, HeadOptions(C=0.1)).head.probabilities(X)[:, 1]
-    heavy = fit_head(X, y, HeadOptions(C=0.1, class_weight={0: 1.0, 1: 10.0})).head.probabilities(X)[:, 1]
+    plain = probabilities(fit_head(X, y, HeadOptions(C=0.1)).head, X)[:, 1]
+    options = HeadOptions(C=0.1, class_weight={0: 1.0, 1: 10.0})
+    heavy = probabilities(fit_head(X, y, options).head, X)[:, 1]
     assert heavy.mean() > plain.mean() + 0.01
 
 
@@ -72,13 +79,14 @@ def test_a_rare_class_is_learned_and_never_breaks_the_folds(rare: int) -> None:
     X, y = np.concatenate([X, X[:rare] + 20]), np.concatenate([y, np.full(rare, 2)])
     fit = fit_head(X, y, HeadOptions())
     assert fit.accuracy is not None
-    assert (fit.head.probabilities(X[-rare:]).argmax(axis=1) == 2).all()
+    assert (probabilities(fit.head, X[-rare:]).argmax(axis=1) == 2).all()
 
 
 def test_folds_hold_every_row_once() -> None:
     y = np.array([0] * 30 + [1] * 10 + [2] * 3 + [3])
-    tested = np.concatenate([test for _, test in folds(y, HeadOptions())])
-    assert sorted(tested) == list(range(len(y)))
+    fold = assign_folds(Targets(y), 5, 0)
+    assert fold is not None and np.bincount(fold).tolist() == [9, 9, 9, 9, 8]
+    assert all((y[fold == k] == 1).sum() == 2 for k in range(5))
 
 
 def test_too_few_rows_for_folds_take_the_default() -> None:
@@ -90,13 +98,13 @@ def test_too_few_rows_for_folds_take_the_default() -> None:
 def test_probabilities_do_not_depend_on_the_batch() -> None:
     X, y = blobs(300, 3)
     head = fit_head(X, y, HeadOptions(C=0.1)).head
-    alone = np.concatenate([head.probabilities(X[i : i + 1]) for i in range(300)])
-    assert np.abs(alone - head.probabilities(X)).max() < 1e-12
+    alone = np.concatenate([probabilities(head, X[i : i + 1]) for i in range(300)])
+    assert np.abs(alone - probabilities(head, X)).max() < 1e-12
 
 
 def test_extreme_scores_stay_finite() -> None:
     head = Head(np.array([[1e4], [-1e4]], np.float32), np.zeros(2, np.float32))
-    assert head.probabilities(np.array([[1.0], [-1.0]], np.float32)).tolist() == [[1, 0], [0, 1]]
+    assert probabilities(head, np.array([[1.0], [-1.0]], np.float32)).tolist() == [[1, 0], [0, 1]]
 
 
 def test_labels_keep_their_type_and_order() -> None:
@@ -129,5 +137,5 @@ def test_numbers_that_hardly_vary_have_no_say() -> None:
 def test_tiny_numbers_that_vary_have_their_say() -> None:
     X, y = blobs(100, 2)
     tiny = X * np.array([1, 1e-32, 1, 1, 1, 1, 1, 1])
-    plain, small = (fit_head(x, y, HeadOptions(C=0.1)).head.probabilities(x) for x in (X.astype(np.float64), tiny))
+    plain, small = (probabilities(fit_head(x, y, HeadOptions(C=0.1)).head, x) for x in (X.astype(np.float64), tiny))
     assert np.abs(plain - small).max() < 1e-5

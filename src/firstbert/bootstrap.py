@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from firstbert.errors import UsageError
-from firstbert.targets import DoubleArray
 from firstbert.outcome import IntArray, Measures, Outcome, mean_defined
+from firstbert.targets import DoubleArray
 
 Interval = tuple[float, float]
 

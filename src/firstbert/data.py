@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from firstbert.columns import choose_columns, extra_columns, with_header
 from firstbert.errors import DataError, UsageError
-from firstbert.labels import SEPARATOR, Label, as_many, check_learnable, check_types, own_types, rare, spellings
+from firstbert.labels import SEPARATOR, Label, as_many, check_learnable, check_types, own_types, spellings
 from firstbert.readers import read_table
 from firstbert.repeats import REMEDY, repeats
 from firstbert.rows import Finding, Rows, listed, refusal, told, usable, without_headers
@@ -213,7 +213,6 @@ def _examples(rows: Rows, bad: list[BadRow], options: DataOptions, training: boo
         rows = replace(rows, labels=own_types(rows.labels)) if rows.as_text else rows
         if training:
             check_learnable(rows)
-            findings += rare(rows)
         if many and options.labels == "auto" and rows.as_text:
             findings.append(_told_many(rows))
         findings += spellings(rows)

@@ -14,12 +14,11 @@ import numpy as np
 
 from firstbert.bootstrap import DEFAULT, BootstrapOptions, Interval, Resampled, resample
 from firstbert.data import Examples, Label
-from firstbert.decision import BoolArray
 from firstbert.errors import DataError, UsageError
-from firstbert.targets import ClassIndex
 from firstbert.outcome import ECE_BINS, Outcome
 from firstbert.predictor import Predictions, label_text
 from firstbert.slices import Slice, slices
+from firstbert.targets import BoolArray, ClassIndex
 
 CURVE_POINTS = 50
 
@@ -216,8 +215,17 @@ def truth(examples: Examples, predictions: Predictions) -> BoolArray:
             f"{examples.source}: {len(examples.texts)} rows, but predictions for {len(predictions.probabilities)}: "
             "predict the texts of these rows."
         )
+    return carried_by(examples, labels, predictions.decision.many)
+
+
+def carried_by(examples: Examples, labels: Sequence[Label], many: bool) -> BoolArray:
+    """Return which of these labels each row carries, (N, C) bool, matched as `truth` does.
+
+    Raises:
+        DataError: the rows carry no labels, or one that isn't in `labels`.
+    """
     carried = np.zeros((len(examples.texts), len(labels)), np.bool_)
-    if not predictions.decision.many:
+    if not many:
         carried[np.arange(len(carried)), true_classes(examples, labels)] = True
         return carried
     sets = [label if isinstance(label, tuple) else (label,) for label in _labels(examples)]

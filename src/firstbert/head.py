@@ -175,7 +175,8 @@ def _fit(vectors: FloatArray, targets: Targets, C: float) -> Head:
     X /= scale
     coef, intercept = _regressions(X, targets, C)
     weight = coef / scale
-    return Head(weight.astype(np.float32), (intercept - weight @ mean).astype(np.float32))
+    # Row by row: safetensors writes the bytes as they lie.
+    return Head(weight.astype(np.float32, order="C"), (intercept - weight @ mean).astype(np.float32))
 
 
 def _regressions(X: DoubleArray, targets: Targets, C: float) -> tuple[DoubleArray, DoubleArray]:

@@ -125,16 +125,16 @@ def spellings(rows: Rows) -> list[Finding]:
     return findings
 
 
-def rare(rows: Rows) -> list[Finding]:
-    """Find labels with so few rows that little can be learned of them."""
-    lines = defaultdict(list)
-    for line, label in zip(rows.lines, rows.labels or [], strict=True):
+def rare(labels: list[Any], lines: list[int], place: str) -> list[Finding]:
+    """Find labels with so few rows that little can be learned of them; worth telling before a training."""
+    stand = defaultdict(list)
+    for line, label in zip(lines, labels, strict=True):
         for part in each([label]):
-            lines[part].append(line)
-    few = {label: at for label, at in lines.items() if len(at) < FEW}
+            stand[part].append(line)
+    few = {label: at for label, at in stand.items() if len(at) < FEW}
     if not few:
         return []
-    shown = [f"{label!r} ({len(at)}, {where(rows.place, at)})" for label, at in list(few.items())[:5]]
+    shown = [f"{label!r} ({len(at)}, {where(place, at)})" for label, at in list(few.items())[:5]]
     more = [f"{len(few) - 5} more"] if len(few) > 5 else []
     what = "1 label has" if len(few) == 1 else f"{len(few)} labels have"
     message = f"{what} fewer than {FEW} rows, too few to learn much from: {', '.join(shown + more)}"

@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from firstbert.decision import BoolArray
-from firstbert.targets import DoubleArray
 from firstbert.predictor import Predictions
+from firstbert.targets import BoolArray, DoubleArray
 
 IntArray = npt.NDArray[np.int32]
 Index = npt.NDArray[np.intp]

@@ -17,7 +17,7 @@ from firstbert.table import BadRow, excerpt
 
 _KINDS = {
     "empty_text": "without a text",
-    "missing_label": "without a label, or with an empty one",
+    "missing_label": "without a label",
     "columns": "with another number of columns than the rest",
     "quote": "with a stray quote",
     "header": "repeating the header",

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from firstbert.data import Examples
-from firstbert.decision import BoolArray
 from firstbert.errors import DataError
 from firstbert.outcome import Outcome
 from firstbert.predictor import label_text
+from firstbert.targets import BoolArray
 
 MOST_VALUES = 20  # of a column
 LEVEL = 0.05  # the chance that a slice is called worse though none is

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.base import clone
@@ -19,7 +19,8 @@ from firstbert import artifact
 from firstbert.classifier import SentenceClassifier
 from firstbert.data import DataOptions, Examples, read, without_overlap
 from firstbert.errors import DataError, UsageError
-from firstbert.evaluate import Evaluation, evaluate, true_classes
+from firstbert.evaluate import Evaluation, carried_by, evaluate
+from firstbert.labels import rare
 from firstbert.targets import encode_labels, hold_out
 
 INT8_ROWS = 1000  # enough to see a loss of a point
@@ -135,19 +136,22 @@ def _check_int8(
 def _rows(options: TrainOptions, say: Callable[[str], None]) -> tuple[Examples, Examples | None]:
     """The rows to fit on and those to measure on; told is what is odd about them."""
     examples = read(options.data, options.reading)
-    _tell(examples, say)
+    _tell(examples, say, training=True)
     if options.test is None:
         return _hold_out(examples, options)
     # `rows` bounds what is trained on; the test file is always taken whole
-    test = read(options.test, replace(options.reading, rows=None), training=False)
+    kind: Literal["one", "many"] = "many" if examples.many else "one"
+    test = read(options.test, replace(options.reading, rows=None, labels=kind), training=False)
     test = without_overlap(test, examples, options.reading)
     _tell(test, say)
-    true_classes(test, encode_labels(examples.labels)[0])  # an unknown label is told before the training, not after
+    carried_by(test, encode_labels(examples.labels)[0], examples.many)  # unknown labels are told before the training
     return examples, test
 
 
-def _tell(examples: Examples, say: Callable[[str], None]) -> None:
+def _tell(examples: Examples, say: Callable[[str], None], *, training: bool = False) -> None:
     for finding in examples.findings:
+        say(finding.message)
+    for finding in rare(examples.labels or [], examples.lines, examples.place) if training else ():
         say(finding.message)
 
 
