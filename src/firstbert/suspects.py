@@ -21,10 +21,12 @@ from firstbert.families import FloatArray
 from firstbert.head import ClassIndex, DoubleArray
 from firstbert.labels import SEPARATOR
 from firstbert.predictor import label_text
-from firstbert.rows import where
 
 _LEAST_ANCHORS = 50  # fewer say little about a share of a few per cent
 _AMBIGUOUS = 0.3  # where the surest answers differ from so many labels, who is taken for whom isn't noise alone
+
+
+_MOST_WRONG = 0.4  # of a label's texts: T is well away from one that can't be inverted
 
 
 @dataclass(frozen=True)
@@ -256,7 +258,7 @@ def _smoothed(counts: DoubleArray, C: int) -> tuple[DoubleArray, float]:
     even = np.full((C, C), noise / (C - 1))
     T = even if noise > _AMBIGUOUS else (pairs + even) / 2
     np.fill_diagonal(T, 0)
-    T /= np.maximum(1, 2 * T.sum(axis=1, keepdims=True))  # at least half are right: T can be inverted
+    T *= np.minimum(1, _MOST_WRONG / np.maximum(T.sum(axis=1, keepdims=True), 1e-12))
     np.fill_diagonal(T, 1 - T.sum(axis=1))
     return T, noise
 
@@ -315,5 +317,5 @@ class _View:
     def _add(self, found: dict[int, Suspect], i: int, j: int, doubt: float, reason: str) -> None:
         e, label = self.examples, self.shown(self.y[j])
         doubt = max(doubt, found[i].doubt) if i in found else doubt
-        told = f"{reason} {where(e.place, [e.lines[j]])} labelled {label}"
+        told = f"{reason} {e.place} {e.lines[j]} labelled {label}"
         found[i] = self.suspect(i, label, doubt, told)
