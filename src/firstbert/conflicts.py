@@ -14,7 +14,7 @@ from difflib import SequenceMatcher
 import numpy as np
 
 from firstbert.families import FloatArray
-from firstbert.head import ClassIndex
+from firstbert.targets import ClassIndex
 
 _WORD = re.compile(r"\w+")
 _FEW_WORDS = 4  # below, texts are compared letter by letter: one word of three is no small change

@@ -15,12 +15,11 @@ import numpy as np
 
 from firstbert.conflicts import NearOptions, near_duplicates, same_texts
 from firstbert.data import Examples, Label
-from firstbert.decision import BoolArray
 from firstbert.errors import DataError, UsageError
 from firstbert.families import FloatArray
-from firstbert.head import ClassIndex, DoubleArray
 from firstbert.labels import SEPARATOR
 from firstbert.predictor import label_text
+from firstbert.targets import BoolArray, ClassIndex, DoubleArray
 
 _LEAST_ANCHORS = 50  # fewer say little about a share of a few per cent
 _AMBIGUOUS = 0.3  # where the surest answers differ from so many labels, who is taken for whom isn't noise alone
@@ -246,18 +245,23 @@ def _transitions(p: DoubleArray, y: ClassIndex, share: float) -> tuple[DoubleArr
 
 
 def _smoothed(counts: DoubleArray, C: int) -> tuple[DoubleArray, float]:
-    """Mistakes are few: those from k to j and from j to k are counted together, and half are spread evenly.
+    """Mistakes are few: those from k to j and from j to k are counted together.
 
-    Measured on flips between some labels only and on flips between all: half keeps most of the gain of the former
-    and loses nothing on the latter. With two labels this is one share of mistakes for both.
+    Pairs are drawn towards each other as far as their differences may be chance (James and Stein 1961): mistakes that
+    fall on all labels alike are taken so. With two labels there is one share of mistakes for both.
     """
     n = counts.sum(axis=1)
-    pairs = (counts + counts.T + 1) / (n[:, None] + n + C)
+    of, pairs = n[:, None] + n, counts + counts.T
+    np.fill_diagonal(of, 0)
     np.fill_diagonal(pairs, 0)
-    noise = min(float(pairs.sum(axis=1).mean()), 0.5)
-    even = np.full((C, C), noise / (C - 1))
-    T = even if noise > _AMBIGUOUS else (pairs + even) / 2
+    even = (pairs.sum() + 1) / (of.sum() + C)
+    by_chance, all_told = even * of.sum(), ((pairs - even * of) ** 2).sum()
+    weight = max(0.0, 1 - by_chance / max(all_told, 1e-12))
+    T = weight * pairs / np.maximum(of, 1) + (1 - weight) * np.full((C, C), even)
     np.fill_diagonal(T, 0)
+    noise = min(float(T.sum(axis=1).mean()), 0.5)
+    if noise > _AMBIGUOUS:
+        T = np.full((C, C), noise / (C - 1)) * ~np.eye(C, dtype=np.bool_)
     T *= np.minimum(1, _MOST_WRONG / np.maximum(T.sum(axis=1, keepdims=True), 1e-12))
     np.fill_diagonal(T, 1 - T.sum(axis=1))
     return T, noise
