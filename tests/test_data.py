@@ -176,3 +176,24 @@ def test_public_names() -> None:
     names = ["DataOptions", "Examples", "Finding", "Label", "from_lists", "read", "without_overlap"]
     assert sorted(data.__all__) == names
     assert all(hasattr(data, name) for name in names)
+
+
+def test_further_columns_stay_in_step_with_their_texts(tmp_path: Path) -> None:
+    content = "text\tlabel\tsource\tyear\nso good\t1\tx\t1990\n\t1\ty\t1991\nso bad\t0\tz\t1992\nso good\t1\tw\t1993\n"
+    path = given(tmp_path, content + "so long\t0\tv\t1994\n")
+    options = DataOptions(on_bad_row="skip", on_duplicate="skip", extra=("source", 4))
+    examples = read(path, options)
+    assert examples.texts == ["so good", "so bad", "so long"]
+    assert examples.extra == {"source": ["x", "z", "v"], "year": ["1990", "1992", "1994"]}
+    assert examples.take([2, 0]).extra == {"source": ["v", "x"], "year": ["1994", "1990"]}
+    without = read(path, DataOptions(text="text", label="label", on_bad_row="skip", on_duplicate="skip"))
+    assert (examples.sha256, without.extra) == (without.sha256, {})
+    train = from_lists(["so bad", "so far"], [0, 1])
+    assert without_overlap(examples, train, options).extra["source"] == ["x", "v"]
+    assert read(path, DataOptions(rows=1, extra=("year",)), training=False).extra == {"year": ["1990"]}
+
+
+def test_a_further_column_that_is_not_there_is_named(tmp_path: Path) -> None:
+    path = given(tmp_path, "text\tlabel\tsource\nso good\t1\tx\nso bad\t0\ty\n")
+    with pytest.raises(DataError, match=r"there is no extra column 'origin': choose one of 'text' .*'source'"):
+        read(path, DataOptions(extra=("origin",)))

@@ -16,9 +16,9 @@ from typing import Any
 
 from firstbert.data import Examples
 from firstbert.errors import UsageError
-from firstbert.predictor import Predictions, label_text
+from firstbert.predictor import Predictions, answer_text, label_text
 
-COLUMNS = ("text", "label", "score", "truncated")
+COLUMNS = ("text", "label", "score", "truncated", "unsure")
 
 
 def rows(examples: Examples, predictions: Predictions) -> list[dict[str, Any]]:
@@ -36,7 +36,8 @@ def _delimited(answers: list[dict[str, Any]], delimiter: str) -> str:
     writer = csv.writer(out, delimiter=delimiter, lineterminator="\n")
     writer.writerow(COLUMNS)
     for a in answers:
-        writer.writerow([a["text"], label_text(a["label"]), f"{a['score']:.6f}", label_text(a["truncated"])])
+        flags = (label_text(a[name]) for name in ("truncated", "unsure"))
+        writer.writerow([a["text"], answer_text(a["label"]), f"{a['score']:.6f}", *flags])
     return out.getvalue()
 
 

@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -24,15 +23,25 @@ import numpy as np
 
 from firstbert import __version__
 from firstbert.backend import Backend
-from firstbert.data import Label
+from firstbert.card import card
+from firstbert.checks import (
+    Facts,
+    is_sha256,
+    read_calibration,
+    read_decision,
+    read_facts,
+    read_golden,
+    read_head,
+    read_labels,
+    read_layer,
+)
 from firstbert.engine import EngineOptions
 from firstbert.errors import ArtifactError
 from firstbert.families import FloatArray
-from firstbert.head import Head
-from firstbert.predictor import Predictor, label_text
+from firstbert.predictor import Predictor
 from firstbert.prepared import Precision
 
-FORMAT = 1
+FORMAT = 2
 
 # Our own sentences, so that no training text leaves with a model: short, long, other scripts, odd characters.
 GOLDEN_TEXTS = (
@@ -44,9 +53,6 @@ GOLDEN_TEXTS = (
 )
 GOLDEN_TOLERANCE = 1e-4  # between machines; another kind of processor sums in another order
 GOLDEN_TOLERANCE_BF16 = 0.05  # which rounds to 3 digits after every step
-
-_TYPES: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
-_SIZE_LIMIT = {"model.json": 64_000_000, "head.safetensors": 4_000_000_000}
 
 
 @dataclass(frozen=True)
@@ -141,7 +147,7 @@ def _write(artifact: Artifact, work: Path, portable: bool) -> None:
     facts = _facts(artifact, portable) | {"head_sha256": hashlib.sha256(tensors).hexdigest()}
     text = json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False)
     (work / "model.json").write_text(text + "\n", encoding="utf-8")
-    (work / "README.md").write_text(_card(facts), encoding="utf-8")
+    (work / "README.md").write_text(card(facts), encoding="utf-8")
 
 
 def _facts(artifact: Artifact, portable: bool) -> dict[str, Any]:
@@ -158,13 +164,14 @@ def _facts(artifact: Artifact, portable: bool) -> dict[str, Any]:
             "family": engine.prepared.architecture.family,
             "weights_sha256": predictor.weights_sha256,
         },
-        "layer": engine.reads[0].layer,
+        "layer": engine.layer,
         "pooling": engine.pooling,
         "max_length": options.max_length,
         "precision": options.precision,
         "backend": engine.prepared.backend,
-        "calibration": None,
-        "thresholds": None,
+        "many_labels": predictor.decision.many,
+        "calibration": {"temperature": predictor.calibration.temperature},
+        "thresholds": {"labels": predictor.decision.thresholds, "accept": predictor.decision.accept},
         "training": artifact.training,
         "golden": [{"text": text, "probabilities": [float(p) for p in row]} for text, row in artifact.golden],
     }
@@ -187,37 +194,6 @@ def _copy_encoder(predictor: Predictor, folder: Path) -> None:
         shutil.copyfile(index, folder / index.name)
 
 
-def _card(facts: dict[str, Any]) -> str:
-    """The model card: what the model is, from the facts in model.json and nothing else."""
-    training, encoder = facts["training"], facts["encoder"]
-    labels = ", ".join(f"`{label_text(label)}`" for label in facts["labels"][:50])
-    lines = [
-        "# A sentence classifier",
-        "",
-        f"Tells apart {len(facts['labels'])} labels: {labels}. Made with firstbert {facts['firstbert']}.",
-        "",
-        f"- Encoder: {encoder['made_with']} ({encoder['family']}), layer {facts['layer']}, {facts['pooling']} pooling, "
-        f"at most {facts['max_length']} tokens a text, {facts['precision']} by {facts['backend']}.",
-        f"- Head: logistic regression, C = {training.get('C')}.",
-        f"- Trained on {training.get('rows')} rows (sha256 of the data {str(training.get('data_sha256'))[:16]}…), "
-        f"seed {training.get('seed')}.",
-    ]
-    if training.get("cv_accuracy") is not None:
-        lines.append(f"- Accuracy in cross-validation on the training rows: {100 * training['cv_accuracy']:.1f} %.")
-    if test := training.get("test"):
-        lines.append(
-            f"- Accuracy on {test['n']} test rows: {100 * test['accuracy']:.1f} % "
-            f"(always the most frequent label: {100 * test['baseline_accuracy']:.1f} %)."
-        )
-    lines += [
-        "",
-        "It knows what its training rows showed it. Texts of another kind can get confident wrong answers.",
-        "",
-    ]
-    lines += ["```python", "from firstbert import load", "", 'load("this folder").predict(["…"])', "```", ""]
-    return "\n".join(lines)
-
-
 # ---------------------------------------------------------------- reading
 
 
@@ -231,143 +207,50 @@ def load(folder: str | Path) -> Artifact:
     if not folder.is_dir():
         what = "is a file, not a model folder" if folder.exists() else "no such model folder"
         raise ArtifactError(f"{folder}: {what}.")
-    facts = _read_facts(folder / "model.json")
-    return _READERS[facts["format"]](folder, facts)
+    facts = read_facts(folder / "model.json", _READERS)
+    return _READERS[facts["format"]](folder, Facts(folder / "model.json", facts))
 
 
-def _read_facts(path: Path) -> dict[str, Any]:
-    def refuse(text: str) -> None:
-        raise ValueError(f"{text} is no number that JSON knows")
-
-    try:
-        facts = json.loads(_bytes(path).decode("utf-8"), parse_constant=refuse)
-    except (ValueError, RecursionError) as error:
-        raise ArtifactError(f"{path}: not valid JSON ({error}).") from error
-    if not isinstance(facts, dict):
-        raise ArtifactError(f"{path}: holds a {type(facts).__name__}, expected a JSON object.")
-    version = facts.get("format")
-    if isinstance(version, bool) or not isinstance(version, int):
-        raise ArtifactError(f"{path}: holds no 'format' number, so it isn't a firstbert model.")
-    if version not in _READERS:
-        newer = "made by a newer firstbert: upgrade it" if version > FORMAT else "no known format"
-        raise ArtifactError(f"{path}: format {version}, {newer}; this version reads {', '.join(map(str, _READERS))}.")
-    return facts
+def _read_2(folder: Path, facts: Facts) -> Artifact:
+    predictor = _predictor(folder, facts, read_layer(facts))
+    decision = read_decision(facts, len(predictor.labels))
+    predictor = replace(predictor, calibration=read_calibration(facts), decision=decision)
+    return Artifact(predictor, facts.get("training", kind=dict), read_golden(facts, len(predictor.labels)))
 
 
-def _bytes(path: Path) -> bytes:
-    """A file's content, if it is a plain file of a sane size."""
-    try:
-        if path.is_symlink() or not path.is_file():
-            raise ArtifactError(f"{path}: missing, or no plain file.")
-        if path.stat().st_size > _SIZE_LIMIT[path.name]:
-            raise ArtifactError(f"{path}: {path.stat().st_size:,} bytes is more than such a file may have.")
-        return path.read_bytes()
-    except OSError as error:
-        raise ArtifactError(f"{path}: can't be read ({error.strerror}).") from error
+def _read_1(folder: Path, facts: Facts) -> Artifact:
+    """Before there were calibration, thresholds, several layers and several labels a text."""
+    predictor = _predictor(folder, facts, facts.get("layer", kind=int, check=lambda value: 1 <= value <= 1000))
+    for key in ("calibration", "thresholds"):
+        if facts.facts.get(key) is not None:
+            raise facts.error(key, "is not known to this format")
+    return Artifact(predictor, facts.get("training", kind=dict), read_golden(facts, len(predictor.labels)))
 
 
-class _Facts:
-    """model.json with checks: a fact is there and of its type, or the error names it."""
-
-    def __init__(self, path: Path, facts: dict[str, Any]) -> None:
-        self.path, self.facts = path, facts
-
-    def get(self, *keys: str, kind: type, check: Callable[[Any], bool] = lambda value: True) -> Any:
-        value: Any = self.facts
-        for key in keys:
-            value = value.get(key) if isinstance(value, dict) else None
-        if type(value) is not kind or not check(value):
-            raise self.error(".".join(keys), f"must be a proper {kind.__name__}. Got {str(value)[:80]!r} instead")
-        return value
-
-    def error(self, key: str, message: str) -> ArtifactError:
-        return ArtifactError(f"{self.path}: '{key}' {message}.")
-
-
-def _read_1(folder: Path, raw: dict[str, Any]) -> Artifact:
-    facts = _Facts(folder / "model.json", raw)
-    labels = _labels(facts)
-    head = _head(folder / "head.safetensors", len(labels), facts)
+def _predictor(folder: Path, facts: Facts, layer: int | tuple[int, ...]) -> Predictor:
+    labels = read_labels(facts)
+    head = read_head(folder / "head.safetensors", len(labels), facts)
     name = facts.get("encoder", "name", kind=str)
     precision = facts.get("precision", kind=str, check=lambda value: value in get_args(Precision))
     options = EngineOptions(
         encoder=str(folder / "encoder") if name == "encoder/" else name,
         pooling=facts.get("pooling", kind=str, check=lambda value: value in ("cls", "mean")),
-        layer=facts.get("layer", kind=int, check=lambda value: 1 <= value <= 1000),
+        layer=layer,
         max_length=facts.get("max_length", kind=int, check=lambda value: 2 <= value <= 1_000_000),
         precision=precision,
         backend=_backend(facts, precision),
     )
-    sha256 = facts.get("encoder", "weights_sha256", kind=str, check=_is_sha256)
-    for key in ("calibration", "thresholds"):
-        if raw.get(key) is not None:
-            raise facts.error(key, "is not known to this version; upgrade firstbert")
-    training = facts.get("training", kind=dict)
-    return Artifact(Predictor(labels, head, options, sha256), training, _golden(facts, len(labels)))
+    return Predictor(labels, head, options, facts.get("encoder", "weights_sha256", kind=str, check=is_sha256))
 
 
-def _backend(facts: _Facts, precision: Precision) -> Backend:
+def _backend(facts: Facts, precision: Precision) -> Backend:
     """What is to run the model: whatever fits where it is loaded, since all give the same vectors; bf16 is torch's."""
     if "backend" in facts.facts:  # models saved before there was torch don't have it
         facts.get("backend", kind=str, check=lambda value: value in ("onnx", "torch"))
     return "torch" if precision == "bf16" else "auto"
 
 
-_READERS: dict[int, Callable[[Path, dict[str, Any]], Artifact]] = {1: _read_1}
-
-
-def _is_sha256(value: str) -> bool:
-    return len(value) == 64 and set(value) <= set("0123456789abcdef")
-
-
-def _labels(facts: _Facts) -> tuple[Label, ...]:
-    kind = _TYPES.get(facts.get("label_type", kind=str))
-    labels = facts.get("labels", kind=list)
-    if kind is None or any(type(label) is not kind for label in labels):
-        raise facts.error("labels", f"must all be of label_type {facts.facts['label_type']!r}")
-    if len(labels) < 2 or len(set(labels)) < len(labels):
-        raise facts.error("labels", "must be two or more, each once")
-    if kind is float and not all(map(math.isfinite, labels)):
-        raise facts.error("labels", "must be finite")
-    return tuple(labels)
-
-
-def _head(path: Path, n_classes: int, facts: _Facts) -> Head:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load as load_tensors
-
-    data = _bytes(path)
-    if hashlib.sha256(data).hexdigest() != facts.get("head_sha256", kind=str, check=_is_sha256):
-        raise ArtifactError(f"{path}: its sha256 is not the one in model.json; the file was changed or cut.")
-    try:
-        tensors = load_tensors(data)
-    except (SafetensorError, ValueError, TypeError, KeyError) as error:
-        raise ArtifactError(f"{path}: not a readable safetensors file ({error}).") from error
-    if set(tensors) != {"weight", "bias"}:
-        raise ArtifactError(f"{path}: holds {sorted(tensors)[:5]}, expected 'weight' and 'bias'.")
-    weight, bias = tensors["weight"], tensors["bias"]
-    if weight.ndim != 2 or len(weight) != n_classes or bias.shape != (n_classes,):
-        raise ArtifactError(
-            f"{path}: shapes {weight.shape} and {bias.shape} don't fit the {n_classes} labels of model.json."
-        )
-    if weight.dtype != np.float32 or bias.dtype != np.float32:
-        raise ArtifactError(f"{path}: weight and bias must be float32.")
-    if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
-        raise ArtifactError(f"{path}: holds NaN or infinite numbers.")
-    return Head(weight, bias)
-
-
-def _golden(facts: _Facts, n_classes: int) -> tuple[tuple[str, FloatArray], ...]:
-    rows = facts.get("golden", kind=list, check=lambda rows: 1 <= len(rows) <= 100)
-    golden = []
-    for row in rows:
-        one = _Facts(facts.path, {"golden": row})
-        text = one.get("golden", "text", kind=str)
-        values = one.get("golden", "probabilities", kind=list, check=lambda ps: len(ps) == n_classes)
-        if any(type(p) is not float or not 0 <= p <= 1 for p in values):
-            raise facts.error("golden", "holds a probability outside [0, 1]")
-        golden.append((text, np.array(values, np.float32)))
-    return tuple(golden)
+_READERS: dict[int, Callable[[Path, Facts], Artifact]] = {1: _read_1, 2: _read_2}
 
 
 # ---------------------------------------------------------------- checking

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -18,14 +17,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from firstbert import artifact
 from firstbert.backend import Backend
-from firstbert.cache import encode
 from firstbert.data import Examples, Label, from_lists
 from firstbert.encoder import warn_of_truncation
-from firstbert.engine import Encoded, EngineOptions, open_engine
-from firstbert.errors import UsageError
-from firstbert.head import ClassWeight, DoubleArray, HeadOptions, encode_labels, fit_head
+from firstbert.engine import EngineOptions
+from firstbert.fitting import FitOptions, Thresholds, fit
 from firstbert.predictor import Predictions, Predictor
 from firstbert.prepared import Precision
+from firstbert.targets import DoubleArray
 from firstbert.torch_session import Device
 
 
@@ -33,13 +31,20 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A frozen pretrained encoder and a logistic regression: texts → labels with probabilities.
 
     Args:
-        encoder, pooling, layer, max_length, precision, threads, batch_tokens, backend, device: see
-            `SentenceEncoder`.
+        encoder, pooling, max_length, precision, threads, batch_tokens, backend, device: see `SentenceEncoder`.
+        layer: ``"auto"`` reads the layer that cross-validation on the training rows finds best, the lower one on a tie,
+            with either pooling where that is ``"auto"``; ``"best"`` may put several layers side by side; ``"last"``,
+            a number from 1, or several numbers are taken as given.
         C: inverse strength of the L2 penalty; ``"auto"`` takes the one with the least log-loss in cross-validation
             on the training rows.
         class_weight: None, ``"balanced"``, or label → weight.
         folds: of that cross-validation.
-        random_state: seed of the folds.
+        thresholds: ``"equal"``: the most probable label is answered; ``"macro_f1"``: each label gets a threshold, so
+            that the mean of the labels' F1 is largest, which finds more of rare labels and costs some accuracy.
+        max_error: bound the share of wrong answers among those that are not unsure, 0.05 say, by holding out a quarter
+            of the rows; see `firstbert.decision.promise`. None: no answer is unsure.
+        confidence: the probability with which that bound holds.
+        random_state: seed of the folds and of what is held out.
         cache: keep vectors in the cache folder and take them from there, in `fit` and in predictions; what comes
             out is the same, bit for bit. torch's vectors are never kept, since they differ in their last bits.
 
@@ -63,7 +68,7 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         encoder: str = "minilm",
         *,
         pooling: str = "auto",
-        layer: str | int = "last",
+        layer: str | int | tuple[int, ...] = "auto",
         max_length: int = 256,
         precision: Precision = "fp32",
         threads: int | None = None,
@@ -73,6 +78,9 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         C: float | Literal["auto"] = "auto",
         class_weight: Mapping[Label, float] | Literal["balanced"] | None = None,
         folds: int = 5,
+        thresholds: Thresholds = "equal",
+        max_error: float | None = None,
+        confidence: float = 0.9,
         random_state: int = 0,
         cache: bool = True,
     ) -> None:
@@ -88,6 +96,9 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.C = C
         self.class_weight = class_weight
         self.folds = folds
+        self.thresholds = thresholds
+        self.max_error = max_error
+        self.confidence = confidence
         self.random_state = random_state
         self.cache = cache
 
@@ -96,7 +107,7 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Args:
             X: N texts.
-            y: N labels: all str, all int, all float or all bool.
+            y: N labels: all str, all int, all float or all bool; or N lists of them, where a text may carry many.
             sample_weight: N weights, None for equal ones.
 
         Raises:
@@ -107,53 +118,23 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit_examples(self, examples: Examples, sample_weight: Any = None) -> Self:
         """Fit on rows that `firstbert.data` has read and checked already."""
-        if examples.labels is None:
-            raise UsageError("fit needs labels.")
-        engine = open_engine(self._engine_options())
-        encoded = encode(engine, examples.texts, self.cache)
-        warn_of_truncation(encoded.truncated, self.max_length)
-        return self.fit_vectors(examples, encoded, sample_weight)
-
-    def fit_vectors(self, examples: Examples, encoded: Encoded, sample_weight: Any = None) -> Self:
-        """Fit on vectors already paid for: those of `examples`, read as this classifier's options say."""
-        labels, y = encode_labels(examples.labels)
-        weight = None if sample_weight is None else np.asarray(sample_weight, np.float64)
-        if weight is not None and weight.shape != y.shape:
-            raise UsageError(f"sample_weight must have shape ({len(y)},). Got {weight.shape} instead.")
-        fit = fit_head(encoded.vectors[:, 0], y, self._head_options(labels), weight)
-        self.C_, self.cv_accuracy_ = fit.C, fit.accuracy
-        options = self._engine_options()
-        prepared = open_engine(options).prepared
-        self.facts_ = {
-            "rows": len(y),
-            "rows_per_label": np.bincount(y).tolist(),
-            "truncated_rows": int(encoded.truncated.sum()),
-            "data_sha256": examples.sha256,
-            "seed": self.random_state,
-            "C": fit.C,
-            "cv_accuracy": fit.accuracy,
-            "versions": {name: version(name) for name in ("numpy", *prepared.libraries, "scikit-learn", "tokenizers")},
-        }
-        return self._take(Predictor(tuple(labels), fit.head, options, prepared.weights_sha256))
+        fitted = fit(examples, self._fit_options(), sample_weight)
+        warn_of_truncation(fitted.truncated, self.max_length)
+        self.C_, self.cv_accuracy_, self.facts_ = fitted.fit.C, fitted.fit.accuracy, fitted.facts
+        return self._take(fitted.predictor)
 
     def _take(self, predictor: Predictor) -> Self:
         self.predictor_ = predictor
         self.classes_ = _as_array(list(predictor.labels))
         return self
 
-    def _engine_options(self) -> EngineOptions:
-        return EngineOptions(**{field.name: getattr(self, field.name) for field in fields(EngineOptions)})
-
-    def _head_options(self, labels: list[Label]) -> HeadOptions:
-        class_weight: ClassWeight
-        if isinstance(self.class_weight, Mapping):
-            unknown = [label for label in self.class_weight if label not in labels]
-            if unknown:
-                raise UsageError(f"class_weight names {unknown[0]!r}, which is no label of these rows.")
-            class_weight = {labels.index(label): weight for label, weight in self.class_weight.items()}
-        else:
-            class_weight = self.class_weight
-        return HeadOptions(self.C, class_weight, self.folds, self.random_state)
+    def _fit_options(self) -> FitOptions:
+        layer = tuple(self.layer) if isinstance(self.layer, list) else self.layer
+        engine = {field.name: getattr(self, field.name) for field in fields(EngineOptions)} | {"layer": layer}
+        return FitOptions(
+            EngineOptions(**engine), self.C, self.class_weight, self.folds, self.random_state, self.thresholds,
+            self.max_error, self.confidence, self.cache,
+        )  # fmt: skip
 
     def predictions(self, X: Any) -> Predictions:
         """Return labels' probabilities together with which texts were cut.
@@ -166,16 +147,31 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return predictor.predict(from_lists(X).texts, cache=self.cache)
 
     def predict_proba(self, X: Any) -> DoubleArray:
-        """Return probabilities, ndarray of shape (n_texts, n_classes), columns in the order of `classes_`."""
+        """Return probabilities, ndarray of shape (n_texts, n_classes), columns in the order of `classes_`.
+
+        Rows sum to 1, but not where a text may carry many labels.
+        """
         predictions = self.predictions(X)
         warn_of_truncation(predictions.truncated, self.max_length)
         return predictions.probabilities
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
-        """Return the most probable label of each text, ndarray of shape (n_texts,)."""
-        best = self.predict_proba(X).argmax(axis=1)
-        labels: npt.NDArray[Any] = self.classes_[best]
-        return labels
+        """Return the answer for each text, ndarray of shape (n_texts,): a label, or a tuple where there may be many."""
+        predictions = self.predictions(X)
+        warn_of_truncation(predictions.truncated, self.max_length)
+        answers = predictions.best()
+        if not predictions.decision.many:
+            labels: npt.NDArray[Any] = self.classes_[predictions.chosen.argmax(axis=1)]
+            return labels
+        many = np.empty(len(answers), object)
+        many[:] = answers
+        return many
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the accuracy; where a text may carry many labels, the share of texts with all of them right."""
+        truth = from_lists(X, y, training=False).labels or []
+        right = [answer == label for answer, label in zip(self.predict(X), truth, strict=True)]
+        return float(np.average(right, weights=sample_weight))
 
     def save(self, folder: str | Path, *, portable: bool = False) -> Path:
         """Write the model folder; `portable` puts the encoder in as well. See `firstbert.artifact`.

@@ -5,7 +5,7 @@ After readers.py on the way of a sentence.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -94,6 +94,16 @@ def choose_columns(
     if text is None or (labelled and label is None):
         raise _doubt(table, "text" if text is None else "label", text is None and label is None and labelled)
     return text, label if labelled else None
+
+
+def extra_columns(table: Table, asked: Sequence[str | int]) -> dict[str, int]:
+    """Return the names and indices of further columns; one without a name is called by its position.
+
+    Raises:
+        DataError: a column isn't there.
+    """
+    found = [_asked(table, column, "extra") for column in asked]
+    return {table.names[i] if table.names else str(i + 1): i for i in found if i is not None}
 
 
 def _asked(table: Table, asked: str | int | None, what: str) -> int | None:

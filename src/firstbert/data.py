@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from firstbert.columns import choose_columns, with_header
+from firstbert.columns import choose_columns, extra_columns, with_header
 from firstbert.errors import DataError, UsageError
-from firstbert.labels import SEPARATOR, Label, check_learnable, check_types, own_type, spellings
+from firstbert.labels import SEPARATOR, Label, as_many, check_learnable, check_types, own_types, rare, spellings
 from firstbert.readers import read_table
 from firstbert.repeats import REMEDY, repeats
 from firstbert.rows import Finding, Rows, listed, refusal, told, usable, without_headers
@@ -33,6 +33,9 @@ class DataOptions:
         on_duplicate: what to do with texts that stand twice: keep them, skip all but the first (texts with
             two labels altogether), or refuse the data.
         rows: the first so many rows only, bad ones counted.
+        labels: whether a row carries one label or many, with `|` between them or as a list; ``"auto"``: many where
+            any row names several.
+        extra: further columns to keep, by name or position from 1; of files and frames.
     """
 
     text: str | int | None = None
@@ -40,12 +43,16 @@ class DataOptions:
     on_bad_row: Literal["fail", "skip"] = "fail"
     on_duplicate: Literal["keep", "skip", "fail"] = "keep"
     rows: int | None = None
+    labels: Literal["auto", "one", "many"] = "auto"
+    extra: tuple[str | int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.on_bad_row not in ("fail", "skip"):
             raise UsageError(f"on_bad_row must be 'fail' or 'skip', not {self.on_bad_row!r}")
         if self.on_duplicate not in ("keep", "skip", "fail"):
             raise UsageError(f"on_duplicate must be 'keep', 'skip' or 'fail', not {self.on_duplicate!r}")
+        if self.labels not in ("auto", "one", "many"):
+            raise UsageError(f"labels must be 'auto', 'one' or 'many', not {self.labels!r}")
         if self.rows is not None and self.rows < 1:
             raise UsageError(f"rows must be 1 or more, not {self.rows}")
 
@@ -59,28 +66,37 @@ class Examples:
 
     Attributes:
         texts: the texts, exactly as written.
-        labels: one label a text, all of one type; None where none were asked for.
+        labels: one label a text, all of one type, or a tuple of them where a text may carry many; None where none
+            were asked for.
         lines: where each text stands: the line of a file (from 1), the row of a Parquet file or a frame
             (from 0), the item of a list (from 0).
         source: what messages call it.
         findings: what was dropped and what is odd.
         sha256: of texts and labels as used; the same rows in another format give the same one.
         place: what ``lines`` counts: ``"line"``, ``"row"`` or ``"item"``.
+        extra: further columns asked for, as found: name → one value a text.
     """
 
     texts: list[str]
-    labels: list[Label] | None
+    labels: list[Any] | None
     lines: list[int]
     source: str
     findings: tuple[Finding, ...]
     sha256: str
     place: str = "line"
+    extra: dict[str, list[Any]] = field(default_factory=dict)
+
+    @property
+    def many(self) -> bool:
+        """Whether a text may carry any number of labels."""
+        return bool(self.labels) and isinstance((self.labels or [0])[0], tuple)
 
     def take(self, rows: Sequence[int]) -> Examples:
         """Return the examples at these positions, counted from 0; the findings stay those of the whole."""
         labels = None if self.labels is None else [self.labels[i] for i in rows]
         texts, lines = [self.texts[i] for i in rows], [self.lines[i] for i in rows]
-        return _finish(Rows(self.source, self.place, texts, labels, lines), self.findings)
+        extra = {name: [values[i] for i in rows] for name, values in self.extra.items()}
+        return _finish(Rows(self.source, self.place, texts, labels, lines, extra=extra), self.findings)
 
 
 def read(source: object, options: DataOptions = _DEFAULT, *, labelled: bool = True, training: bool = True) -> Examples:
@@ -110,7 +126,8 @@ def read(source: object, options: DataOptions = _DEFAULT, *, labelled: bool = Tr
     text, label = choose_columns(table, options.text, options.label, labelled=labelled)
     n = len(lines)
     labels = None if label is None else table.column(label)[:n]
-    rows = Rows(table.source, table.place, table.column(text)[:n], labels, lines, table.as_text)
+    extra = {name: table.column(i)[:n] for name, i in extra_columns(table, options.extra).items()}
+    rows = Rows(table.source, table.place, table.column(text)[:n], labels, lines, table.as_text, extra)
     if table.as_text and table.names:
         rows, bad = without_headers(rows, bad, table.names[text], None if label is None else table.names[label])
     return _examples(rows, bad, options, training)
@@ -189,15 +206,28 @@ def without_overlap(test: Examples, train: Examples, options: DataOptions = _DEF
 
 
 def _examples(rows: Rows, bad: list[BadRow], options: DataOptions, training: bool) -> Examples:
-    rows, findings = usable(rows, bad, skip=options.on_bad_row == "skip")
+    many = rows.labels and as_many(rows.labels, options.labels)
+    rows, findings = usable(replace(rows, labels=many or rows.labels), bad, skip=options.on_bad_row == "skip")
     if rows.labels is not None:
         check_types(rows)
-        rows = replace(rows, labels=own_type(rows.labels)) if rows.as_text else rows
+        rows = replace(rows, labels=own_types(rows.labels)) if rows.as_text else rows
         if training:
             check_learnable(rows)
+            findings += rare(rows)
+        if many and options.labels == "auto" and rows.as_text:
+            findings.append(_told_many(rows))
         findings += spellings(rows)
     rows, repeated = repeats(rows, options.on_duplicate)
     return _finish(rows, (*findings, *repeated))
+
+
+def _told_many(rows: Rows) -> Finding:
+    at = [line for line, label in zip(rows.lines, rows.labels or [], strict=True) if len(label) > 1]
+    message = (
+        f"labels are parted at '{SEPARATOR}': {told(rows.place, at, 'carrying several')}; "
+        '--labels one takes them whole (in Python: labels="one")'
+    )
+    return Finding("many_labels", tuple(at), message)
 
 
 def _finish(rows: Rows, findings: tuple[Finding, ...]) -> Examples:
@@ -206,4 +236,4 @@ def _finish(rows: Rows, findings: tuple[Finding, ...]) -> Examples:
     kind = type(labels[0]).__name__ if labels else "none"
     parts = [str(len(rows.texts)), kind, *rows.texts, *map(str, labels or [])]
     sha256 = hashlib.sha256("\0".join(parts).encode()).hexdigest()
-    return Examples(rows.texts, labels, rows.lines, rows.source, findings, sha256, rows.place)
+    return Examples(rows.texts, labels, rows.lines, rows.source, findings, sha256, rows.place, rows.extra)

@@ -41,7 +41,7 @@ class EngineOptions:
     Attributes:
         encoder: a name of the catalogue, a hub id or a folder.
         pooling: ``"cls"``, ``"mean"`` or ``"auto"``, the encoder's own.
-        layer: ``"last"`` or a number counted from 1.
+        layer: ``"last"``, a number counted from 1, or several, whose vectors are put side by side.
         max_length: the most tokens of a text, special ones included.
         precision: of the arithmetic.
         threads: batches encoded side by side; None: one per usable core.
@@ -52,7 +52,7 @@ class EngineOptions:
 
     encoder: str = "minilm"
     pooling: str = "auto"
-    layer: str | int = "last"
+    layer: str | int | tuple[int, ...] = "last"
     max_length: int = 256
     precision: Precision = "fp32"
     threads: int | None = None
@@ -73,6 +73,11 @@ class Encoded:
     vectors: FloatArray
     truncated: npt.NDArray[np.bool_]
 
+    @property
+    def joined(self) -> FloatArray:
+        """The vectors of a text's places side by side, (N, K D)."""
+        return self.vectors.reshape(len(self.vectors), -1)
+
 
 @dataclass(frozen=True)
 class _Window:
@@ -90,7 +95,7 @@ class Engine:
         options: as given.
         files: where its files are.
         prepared: its weights as the library that runs it takes them.
-        reads: the places where it is read; one, unless given.
+        reads: the places where it is read; those of the options, unless given.
     """
 
     def __init__(self, options: EngineOptions, reads: tuple[Read, ...] | None = None) -> None:
@@ -100,7 +105,7 @@ class Engine:
             _one_of(name, getattr(options, name), get_args(known))
         self.prepared = prepare_for(self.files, options.backend, options.device, options.precision)
         _check(options, self.prepared)
-        self.reads = reads or (self._read(),)
+        self.reads = reads or self._reads()
         arch = self.prepared.architecture
         self.tokenizer = Tokenizer(self.files.tokenizer, options.max_length, arch.vocabulary)
         self.threads = self.prepared.side_by_side(options.threads or usable_cores())
@@ -120,9 +125,17 @@ class Engine:
             return self.session
         return self.prepared.session(self.reads, self.threads)
 
-    def _read(self) -> Read:
+    def _reads(self) -> tuple[Read, ...]:
         layer = self.options.layer
-        return Read(self.prepared.architecture.layers if layer == "last" else int(layer), self.pooling)
+        if isinstance(layer, tuple):
+            return tuple(Read(int(one), self.pooling) for one in layer)
+        return (Read(self.prepared.architecture.layers if layer == "last" else int(layer), self.pooling),)
+
+    @property
+    def layer(self) -> int | tuple[int, ...]:
+        """The layer read, counted from 1, or several."""
+        layers = tuple(read.layer for read in self.reads)
+        return layers[0] if len(layers) == 1 else layers
 
     @property
     def pooling(self) -> Pooling:
@@ -234,8 +247,11 @@ def _check(options: EngineOptions, prepared: Prepared | TorchEncoder) -> None:
     arch = prepared.architecture
     _one_of("pooling", options.pooling, ("auto", "cls", "mean"))
     _int_in("max_length", options.max_length, 2, arch.positions)
-    if options.layer != "last":
-        _int_in("layer", options.layer, 1, arch.layers, or_else="'last'")
+    if options.layer == ():
+        raise UsageError("The 'layer' option of SentenceEncoder names no layer: give at least one.")
+    for layer in options.layer if isinstance(options.layer, tuple) else (options.layer,):
+        if options.layer != "last":
+            _int_in("layer", layer, 1, arch.layers, or_else="'last'")
     if options.threads is not None:
         _int_in("threads", options.threads, 1, 1024, or_else="None")
     if options.batch_tokens is not None:

@@ -14,6 +14,45 @@ from firstbert.table import excerpt
 
 Label: TypeAlias = str | int | float | bool
 SEPARATOR = "|"  # between the labels of a text that carries several
+FEW = 5  # rows: a label with fewer is hardly learned, and never measured well
+
+_LISTS = (list, tuple, set, frozenset)
+
+
+def as_many(labels: list[Any], how: str) -> list[Any] | None:
+    """Return each row's labels as a tuple, in order, each once; None where rows carry one label.
+
+    Args:
+        labels: as found: a text row may name several with `|` between them, others may be lists.
+        how: ``"one"`` or ``"many"`` a row, or ``"auto"``: many where a row names several.
+    """
+    lists = any(isinstance(label, _LISTS) for label in labels)
+    several = lists or any(isinstance(label, str) and SEPARATOR in label for label in labels)
+    if how == "one" or not (several or how == "many"):
+        return None
+    return [_parts(label) for label in labels]
+
+
+def _parts(label: Any) -> Any:
+    if isinstance(label, str):
+        label = [part.strip() for part in label.split(SEPARATOR)] if label.strip() else []
+    elif isinstance(label, bool | int | float) and label == label:  # noqa: PLR0124 - not NaN
+        label = [label]
+    return tuple(sorted(set(label), key=lambda part: (str(type(part)), part))) if isinstance(label, _LISTS) else label
+
+
+def own_types(labels: list[Any]) -> list[Any]:
+    """Return labels of a text file, or the parts of each row's tuple, in the type they are written in."""
+    if labels and isinstance(labels[0], tuple):
+        parts = sorted({part for row in labels for part in row})
+        typed = dict(zip(parts, own_type(parts), strict=True))
+        return [tuple(sorted(typed[part] for part in row)) for row in labels]
+    return own_type(labels)
+
+
+def each(labels: list[Any]) -> list[Any]:
+    """Return all labels of all rows, one after the other."""
+    return [part for row in labels for part in row] if labels and isinstance(labels[0], tuple) else labels
 
 
 def own_type(labels: list[str]) -> list[Any]:
@@ -41,7 +80,8 @@ def check_types(rows: Rows) -> None:
     labels = rows.labels or []
     first: dict[type, int] = {}
     for i, label in enumerate(labels):
-        first.setdefault(type(label), i)
+        for part in label if isinstance(label, tuple) else (label,):
+            first.setdefault(type(part), i)
     if len(first) > 1:
         shown = ", ".join(
             f"{kind.__name__} ({where(rows.place, [rows.lines[i]])}: {excerpt(labels[i])})" for kind, i in first.items()
@@ -55,9 +95,11 @@ def check_learnable(rows: Rows) -> None:
     Raises:
         DataError: all are alike, or nearly every row has one of its own.
     """
-    labels = rows.labels or []
+    labels = each(rows.labels or [])
     distinct = len(set(labels))
     if distinct < 2:
+        if not labels or isinstance(rows.labels and rows.labels[0], tuple):
+            raise DataError(f"{rows.source}: rows carry {distinct} different labels in all: at least two are needed")
         raise DataError(f"{rows.source}: every label is {labels[0]!r}: at least two labels are needed")
     if distinct > max(20, 0 if isinstance(labels[0], float) else len(labels) // 2):
         raise DataError(
@@ -70,13 +112,30 @@ def spellings(rows: Rows) -> list[Finding]:
     """Find labels that differ by case or surrounding white space only."""
     labels = rows.labels or []
     groups = defaultdict(list)
-    for label, _ in Counter(label for label in labels if isinstance(label, str)).most_common():
+    for label, _ in Counter(label for label in each(labels) if isinstance(label, str)).most_common():
         groups[label.strip().casefold()].append(label)
     findings = []
     for names in groups.values():
         if len(names) > 1:
-            at = [line for line, label in zip(rows.lines, labels, strict=True) if label in names[1:]]
+            others = set(names[1:])
+            at = [line for line, label in zip(rows.lines, labels, strict=True) if others.intersection(each([label]))]
             many = "two" if len(names) == 2 else len(names)
             message = f"{' and '.join(map(repr, names))} are taken as {many} labels ({where(rows.place, at)})"
             findings.append(Finding("label_spelling", tuple(at), message))
     return findings
+
+
+def rare(rows: Rows) -> list[Finding]:
+    """Find labels with so few rows that little can be learned of them."""
+    lines = defaultdict(list)
+    for line, label in zip(rows.lines, rows.labels or [], strict=True):
+        for part in each([label]):
+            lines[part].append(line)
+    few = {label: at for label, at in lines.items() if len(at) < FEW}
+    if not few:
+        return []
+    shown = [f"{label!r} ({len(at)}, {where(rows.place, at)})" for label, at in list(few.items())[:5]]
+    more = [f"{len(few) - 5} more"] if len(few) > 5 else []
+    what = "1 label has" if len(few) == 1 else f"{len(few)} labels have"
+    message = f"{what} fewer than {FEW} rows, too few to learn much from: {', '.join(shown + more)}"
+    return [Finding("rare_label", tuple(sorted(line for at in few.values() for line in at)), message)]

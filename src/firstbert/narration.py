@@ -15,6 +15,7 @@ from rich.rule import Rule
 from rich.table import Table
 
 from firstbert.batches import Batch
+from firstbert.calibration import RAW
 from firstbert.engine import Engine
 from firstbert.families import FloatArray
 from firstbert.head import GRID
@@ -224,7 +225,7 @@ class Narration:
         self.screen.table(table)
         trial, real = trials[self.own], hidden[0, : len(self.words)]
         vector = real.mean(axis=0) if self.own == "mean-last" else real[0]
-        p = trial.fit.head.probabilities(vector[None])[0]
+        p = RAW.probabilities(trial.fit.head.scores(vector[None]))[0]
         best = self._label(int(trial.classes[p.argmax()]))
         self.screen.tell(f'And "{SENTENCE}"? Model 2 says [bold]{best}[/], with probability {p.max():.2f}.')
 

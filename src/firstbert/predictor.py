@@ -15,11 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from firstbert.cache import encode
+from firstbert.calibration import RAW, Calibration
 from firstbert.data import SEPARATOR, Label
-from firstbert.decision import MOST_PROBABLE, BoolArray, Decision
-from firstbert.engine import Engine, EngineOptions, open_engine
+from firstbert.decision import MOST_PROBABLE, Decision
+from firstbert.engine import Encoded, Engine, EngineOptions, open_engine
 from firstbert.errors import EncoderError
-from firstbert.head import DoubleArray, Head
+from firstbert.head import Head
+from firstbert.targets import BoolArray, DoubleArray
 from firstbert.torch_session import Device
 
 Answer: TypeAlias = Label | tuple[Label, ...]  # a label, or all labels of a text that may carry many
@@ -99,12 +101,16 @@ class Predictor:
         head: logistic regression on the encoder's vectors.
         encoder: which encoder, and how it is read.
         weights_sha256: hash of the weights the head was fitted on; another encoder's are refused.
+        calibration: how the head's scores become probabilities.
+        decision: how these become answers.
     """
 
     labels: tuple[Label, ...]
     head: Head
     encoder: EngineOptions
     weights_sha256: str
+    calibration: Calibration = RAW
+    decision: Decision = MOST_PROBABLE
 
     @property
     def engine(self) -> Engine:
@@ -125,7 +131,12 @@ class Predictor:
     def predict(self, texts: Sequence[str], *, cache: bool = False) -> Predictions:
         """Return the answers for `texts`; with `cache`, vectors are taken from and kept in the cache folder."""
         encoded = encode(self.engine, texts, cache)
-        return Predictions(self.labels, self.head.probabilities(encoded.vectors[:, 0]), encoded.truncated)
+        return self.answer(encoded)
+
+    def answer(self, encoded: Encoded) -> Predictions:
+        """Return the answers for texts encoded already, as this predictor's encoder does it."""
+        probabilities = self.calibration.probabilities(self.head.scores(encoded.joined))
+        return Predictions(self.labels, probabilities, encoded.truncated, self.decision)
 
     def with_threads(self, threads: int | None) -> Predictor:
         """Return the same classifier encoding with another number of threads."""

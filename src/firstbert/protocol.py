@@ -20,8 +20,9 @@ from firstbert.engine import EngineOptions, open_engine
 from firstbert.errors import DataError, SourceError
 from firstbert.families import FloatArray
 from firstbert.graph import Read
-from firstbert.head import ClassIndex, Fit, HeadOptions, encode_labels, fit_head
+from firstbert.head import Fit, HeadOptions, fit_head
 from firstbert.sources import fetch, sha256_of
+from firstbert.targets import ClassIndex, encode_labels
 
 TEST_SHARE = 0.25
 LEAST_ROWS = 40
@@ -102,6 +103,8 @@ def _recognise(data: str) -> Known | None:
 def _sample(
     data: str, known: Known | None, examples: Examples, shuffled: bool = False, missed: str | None = None
 ) -> Sample:
+    if examples.many:
+        raise DataError(f"{examples.source}: rows carry several labels; the tutorial is about one a sentence.")
     classes, y = encode_labels(examples.labels)
     if len(y) < LEAST_ROWS:
         raise DataError(f"{examples.source}: {len(y)} rows; the tutorial needs at least {LEAST_ROWS}.")
@@ -110,7 +113,7 @@ def _sample(
             f"{examples.source}: of the {len(y):,} rows taken, all but {second} carry one label; the tutorial needs "
             f"at least {LEAST_OF_SECOND} of another. Take more with --rows, or shuffle a file sorted by label."
         )
-    return Sample(data, known, examples, tuple(classes), y, shuffled, missed)
+    return Sample(data, known, examples, tuple(classes), y.astype(np.intp), shuffled, missed)
 
 
 @dataclass(frozen=True)

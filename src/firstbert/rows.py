@@ -9,7 +9,7 @@ import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from firstbert.errors import DataError
@@ -17,7 +17,7 @@ from firstbert.table import BadRow, excerpt
 
 _KINDS = {
     "empty_text": "without a text",
-    "missing_label": "without a label",
+    "missing_label": "without a label, or with an empty one",
     "columns": "with another number of columns than the rest",
     "quote": "with a stray quote",
     "header": "repeating the header",
@@ -57,6 +57,7 @@ class Rows:
         labels: one a row, or None where none were asked for.
         lines: where each row stands.
         as_text: whether labels are strings only because the file holds nothing else.
+        extra: further columns, name → one value a row.
     """
 
     source: str
@@ -65,13 +66,15 @@ class Rows:
     labels: list[Any] | None
     lines: list[int]
     as_text: bool = False
+    extra: dict[str, list[Any]] = field(default_factory=dict)
 
     def without(self, dropped: Collection[int]) -> Rows:
         """Return the rows but those with these indices."""
         keep = [i for i in range(len(self.texts)) if i not in dropped]
         labels = None if self.labels is None else [self.labels[i] for i in keep]
         texts, lines = [self.texts[i] for i in keep], [self.lines[i] for i in keep]
-        return replace(self, texts=texts, labels=labels, lines=lines)
+        extra = {name: [values[i] for i in keep] for name, values in self.extra.items()}
+        return replace(self, texts=texts, labels=labels, lines=lines, extra=extra)
 
 
 def listed(values: Any, source: str, what: str) -> list[Any]:
@@ -170,6 +173,8 @@ def _text_fault(text: Any) -> str | None:
 
 
 def _label_fault(label: Any) -> str | None:
+    if isinstance(label, tuple):
+        return next((fault for part in label if (fault := _label_fault(part))), None)
     if isinstance(label, str):
         fault = _text_fault(label)
         return "missing_label" if fault == "empty_text" else fault

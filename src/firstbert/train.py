@@ -20,7 +20,7 @@ from firstbert.classifier import SentenceClassifier
 from firstbert.data import DataOptions, Examples, read, without_overlap
 from firstbert.errors import DataError, UsageError
 from firstbert.evaluate import Evaluation, evaluate, true_classes
-from firstbert.head import encode_labels
+from firstbert.targets import encode_labels, hold_out
 
 INT8_ROWS = 1000  # enough to see a loss of a point
 
@@ -76,7 +76,7 @@ class Training:
         return {
             "model": str(self.model),
             "encoder": predictor.encoder.encoder,
-            "layer": predictor.engine.reads[0].layer,
+            "layer": predictor.engine.layer,
             "pooling": predictor.engine.pooling,
             "n_train": self.n_train,
             "seconds": round(self.seconds, 2),
@@ -153,24 +153,16 @@ def _tell(examples: Examples, say: Callable[[str], None]) -> None:
 
 def _hold_out(examples: Examples, options: TrainOptions) -> tuple[Examples, Examples | None]:
     """A stratified part for measuring; equal texts stay on one side, so that none is measured after training on it."""
-    from sklearn.model_selection import train_test_split
-
     if not 0 <= options.test_size < 1:
         raise UsageError(f"The 'test_size' option must be in [0, 1). Got {options.test_size!r} instead.")
     if options.test_size == 0:
         return examples, None
-    first = {text: i for i, text in reversed(list(enumerate(examples.texts)))}
     labels, y = encode_labels(examples.labels)
-    unique = np.array(sorted(first.values()))
-    common = unique[np.bincount(y[unique], minlength=len(labels))[y[unique]] > 1]  # a lone text is needed in training
     try:
-        _, held = train_test_split(common, test_size=options.test_size, stratify=y[common], random_state=options.seed)
+        inside, outside = hold_out(examples.texts, y, options.test_size, options.seed)
     except ValueError as error:
         raise DataError(
             f"{examples.source}: {len(examples.texts)} rows of {len(labels)} labels are too few to hold out "
             f"{options.test_size:.0%} of them. Give --test FILE, or --test-size 0 to measure nothing."
         ) from error
-    out = {examples.texts[i] for i in held}
-    inside = [i for i, text in enumerate(examples.texts) if text not in out]
-    outside = [i for i, text in enumerate(examples.texts) if text in out]
     return examples.take(inside), examples.take(outside)

@@ -1,0 +1,250 @@
+"""Texts and labels → a Predictor, with the facts of its making.
+
+After predictor.py on the way of a sentence: chooses the layer, encodes, fits the head, calibrates it and sets its
+thresholds. classifier.py gives it scikit-learn's face.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from typing import Any, Literal, cast, get_args
+
+import numpy as np
+
+from firstbert.cache import encode
+from firstbert.calibration import Calibration, calibrate
+from firstbert.data import Examples, Label
+from firstbert.decision import Decision, Promise, macro_f1_thresholds, promise
+from firstbert.engine import Encoded, EngineOptions, open_engine
+from firstbert.errors import DataError, UsageError
+from firstbert.graph import Pooling, first_only
+from firstbert.head import Fit, HeadOptions, fit_head
+from firstbert.predictor import Predictor
+from firstbert.search import BYTES, LEAST_ROWS, Search, by_rule, places_to_try, search
+from firstbert.targets import BoolArray, ClassIndex, DoubleArray, encode_labels, hold_out
+
+Thresholds = Literal["equal", "macro_f1"]
+
+PROMISE_SHARE = 0.25  # of the rows, held out to bound the errors
+_SEARCHED = ("auto", "best")
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """What to fit.
+
+    Attributes:
+        engine: the encoder; its layer may also be ``"auto"`` (one layer, searched) or ``"best"`` (several may be put
+            side by side); both poolings are searched where pooling is ``"auto"``.
+        C: inverse strength of the L2 penalty, or ``"auto"``.
+        class_weight: None, ``"balanced"``, or label → weight.
+        folds: of the cross-validation.
+        seed: of the folds and of what is held out.
+        thresholds: ``"equal"``, or ``"macro_f1"``: one for each label, so that the mean of the labels' F1 is largest.
+        max_error: bound the share of wrong answers among those that are not unsure; None: no answer is unsure.
+        confidence: with which that bound holds.
+        cache: keep vectors in the cache folder and take them from there.
+    """
+
+    engine: EngineOptions
+    C: float | Literal["auto"] = "auto"
+    class_weight: Mapping[Label, float] | Literal["balanced"] | None = None
+    folds: int = 5
+    seed: int = 0
+    thresholds: Thresholds = "equal"
+    max_error: float | None = None
+    confidence: float = 0.9
+    cache: bool = True
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What came of it.
+
+    Attributes:
+        predictor: what answers.
+        fit: the head and its search over C.
+        search: of the layer; None where it was given, or there were too few rows for a search.
+        promise: what bounds the errors, if that was asked for.
+        truncated: (N,) which texts were cut.
+        facts: of the training, ready for JSON.
+    """
+
+    predictor: Predictor
+    fit: Fit
+    search: Search | None
+    promise: Promise | None
+    truncated: BoolArray
+    facts: dict[str, Any]
+
+
+def fit(examples: Examples, options: FitOptions, sample_weight: Any = None) -> Fitted:
+    """Fit a classifier on a frozen encoder's vectors.
+
+    Args:
+        examples: with labels.
+        options: see there.
+        sample_weight: (N,), None for equal weights.
+
+    Raises:
+        DataError: fewer than two labels.
+        UsageError: an option makes no sense.
+        EncoderError, SourceError: the encoder can't be used or had.
+    """
+    _check(options)
+    if examples.labels is None:
+        raise UsageError("fit needs labels.")
+    labels, y = encode_labels(examples.labels)
+    return _Fitting(examples, options, labels, y, _weights(sample_weight, len(y))).run()
+
+
+def _check(options: FitOptions) -> None:
+    if options.thresholds not in get_args(Thresholds):
+        raise UsageError(f"The 'thresholds' option must be 'equal' or 'macro_f1'. Got {options.thresholds!r} instead.")
+    for name, value in (("max_error", options.max_error), ("confidence", options.confidence)):
+        if value is not None and not (isinstance(value, float) and 0 < value < 1):
+            raise UsageError(f"The {name!r} option must be a number between 0 and 1. Got {value!r} instead.")
+
+
+def _weights(sample_weight: Any, n: int) -> DoubleArray | None:
+    if sample_weight is None:
+        return None
+    weight = np.asarray(sample_weight, np.float64)
+    if weight.shape != (n,):
+        raise UsageError(f"sample_weight must have shape ({n},). Got {weight.shape} instead.")
+    if not np.isfinite(weight).all() or (weight < 0).any() or not weight.any():
+        raise UsageError("sample_weight must hold finite numbers, none below 0 and not all of them 0.")
+    return weight
+
+
+class _Fitting:
+    """One call of `fit`."""
+
+    def __init__(
+        self, examples: Examples, options: FitOptions, labels: list[Label], y: ClassIndex | BoolArray,
+        weight: DoubleArray | None,
+    ) -> None:  # fmt: skip
+        self.examples, self.options, self.labels, self.y, self.weight = examples, options, labels, y, weight
+        self.many = y.ndim == 2
+        self.head_options = HeadOptions(options.C, self._class_weight(), options.folds, options.seed)
+
+    def run(self) -> Fitted:
+        rows, held = self._parts()
+        y, weight = self.y[rows], None if self.weight is None else self.weight[rows]
+        engine_options, found, encoded = self._place(rows, y, weight)
+        engine = open_engine(engine_options)
+        encoded = encoded or encode(engine, self.examples.texts, self.options.cache)
+        fit = fit_head(encoded.joined[rows], y, self.head_options, weight)
+        targets = self.head_options.targets(y, weight)
+        calibration = calibrate(fit.scores, targets)
+        decision = Decision(self.many, self._thresholds(fit, calibration, targets.carried))
+        predictor = Predictor(
+            tuple(self.labels), fit.head, engine_options, engine.prepared.weights_sha256, calibration, decision
+        )
+        bound = self._promise(predictor, fit, encoded, rows, held)
+        if bound is not None:
+            predictor = replace(predictor, decision=replace(decision, accept=bound.threshold))
+        facts = self._facts(fit, found, bound, encoded) | {"versions": _versions(engine.prepared.libraries)}
+        return Fitted(predictor, fit, found, bound, encoded.truncated, facts)
+
+    def _class_weight(self) -> Mapping[int, float] | Literal["balanced"] | None:
+        if not isinstance(self.options.class_weight, Mapping):
+            return self.options.class_weight
+        unknown = [label for label in self.options.class_weight if label not in self.labels]
+        if unknown:
+            raise UsageError(f"class_weight names {unknown[0]!r}, which is no label of these rows.")
+        return {self.labels.index(label): weight for label, weight in self.options.class_weight.items()}
+
+    def _parts(self) -> tuple[ClassIndex, ClassIndex]:
+        """The rows to learn from, and those held out to bound the errors: none unless that was asked for."""
+        every = np.arange(len(self.y))
+        if self.options.max_error is None:
+            return every, every[:0]
+        try:
+            inside, outside = hold_out(self.examples.texts, self.y, PROMISE_SHARE, self.options.seed)
+        except ValueError as error:
+            raise DataError(
+                f"{self.examples.source}: {len(self.y)} rows are too few to bound the errors (max_error): "
+                f"{PROMISE_SHARE:.0%} of them would have to be held out for it."
+            ) from error
+        return np.array(inside), np.array(outside)
+
+    # -- the layer
+
+    def _place(
+        self, rows: ClassIndex, y: ClassIndex | BoolArray, weight: DoubleArray | None
+    ) -> tuple[EngineOptions, Search | None, Encoded | None]:
+        """The encoder with the layer decided on, and the vectors of all texts where the search has them already."""
+        options = self.options.engine
+        if options.layer not in _SEARCHED:
+            return options, None, None
+        whole = open_engine(replace(options, layer="last"))
+        layers = whole.prepared.architecture.layers
+        if len(rows) < LEAST_ROWS:
+            return replace(options, layer=by_rule(layers)), None, None
+        poolings = ("cls", "mean") if options.pooling == "auto" else (options.pooling,)
+        reads = places_to_try(layers, cast("tuple[Pooling, ...]", poolings))
+        fit_in = max(LEAST_ROWS, BYTES // (4 * len(reads) * whole.prepared.architecture.width))
+        sample = np.sort(np.random.default_rng(self.options.seed).permutation(len(rows))[:fit_in])
+        texts = [self.examples.texts[i] for i in rows[sample]]
+        engine = open_engine(whole.options, reads)
+        encoded = encode(engine, texts, self.options.cache)
+        found = search(
+            encoded.vectors, reads, y[sample], self.head_options, None if weight is None else weight[sample],
+            join=options.layer == "best",
+        )  # fmt: skip
+        if found is None:
+            return replace(options, layer=by_rule(layers)), None, None
+        place = found.chosen
+        layer = place.layers if len(place.layers) > 1 else place.layers[0]
+        chosen = replace(options, layer=layer, pooling=place.pooling)
+        if len(texts) < len(self.y) or first_only(place.reads, max(place.layers)):
+            return chosen, found, None  # [CLS] alone is read from a graph cut there, whose last bits are others
+        columns = [reads.index(read) for read in place.reads]
+        return chosen, found, Encoded(np.ascontiguousarray(encoded.vectors[:, columns]), encoded.truncated)
+
+    # -- the thresholds
+
+    def _thresholds(self, fit: Fit, calibration: Calibration, carried: BoolArray) -> tuple[float, ...] | None:
+        if self.options.thresholds == "equal" or fit.scores is None:
+            return None
+        return macro_f1_thresholds(calibration.probabilities(fit.scores), carried, self.many)
+
+    def _promise(
+        self, predictor: Predictor, fit: Fit, encoded: Encoded, rows: ClassIndex, held: ClassIndex
+    ) -> Promise | None:
+        if self.options.max_error is None:
+            return None
+        if fit.scores is None:
+            raise DataError(f"{self.examples.source}: {len(rows)} rows are too few to bound the errors (max_error).")
+        carried = self.head_options.targets(self.y).carried
+
+        def answered(scores: DoubleArray, rows: ClassIndex) -> tuple[DoubleArray, BoolArray]:
+            p = predictor.calibration.probabilities(scores)
+            right = (predictor.decision.chosen(p) == carried[rows]).all(axis=1)
+            return predictor.decision.confidence(p), right
+
+        unseen = answered(predictor.head.scores(encoded.joined[held]), held)
+        return promise(unseen, answered(fit.scores, rows), self.options.max_error, self.options.confidence)
+
+    # -- the facts
+
+    def _facts(self, fit: Fit, found: Search | None, bound: Promise | None, encoded: Encoded) -> dict[str, Any]:
+        return {
+            "rows": len(self.y),
+            "rows_per_label": self.head_options.targets(self.y).carried.sum(axis=0).tolist(),
+            "truncated_rows": int(encoded.truncated.sum()),
+            "data_sha256": self.examples.sha256,
+            "seed": self.options.seed,
+            "C": fit.C,
+            "cv_accuracy": fit.accuracy,
+            "layers": None if found is None else found.as_dicts(),
+            "thresholds": self.options.thresholds,
+            "promise": None if bound is None else asdict(bound),
+        }
+
+
+def _versions(libraries: Iterable[str]) -> dict[str, str]:
+    return {name: version(name) for name in ("numpy", *libraries, "scikit-learn", "tokenizers")}

@@ -1,0 +1,208 @@
+"""The report in a real browser: Debian's chromium, or any other on the path, driven by Playwright."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from firstbert.page import write
+from report_facts import every_kind
+
+NO_BROWSER = os.environ.get("FIRSTBERT_NO_BROWSER") == "1"  # read before the tests' environment is cleaned
+DESKTOP, PHONE, SMALL = (1280, 900), (375, 812), (360, 640)
+NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+# The contrast of all text with what lies behind it, as WCAG 2 defines it; a canvas reads any notation of colours.
+CONTRASTS = """() => {
+  const pen = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
+  const rgb = (colour) => {
+    pen.clearRect(0, 0, 1, 1); pen.fillStyle = colour; pen.fillRect(0, 0, 1, 1);
+    return [...pen.getImageData(0, 0, 1, 1).data];
+  };
+  const light = (c) => c.slice(0, 3).map((v) => v / 255)
+    .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = (e) => {
+    for (; e; e = e.parentElement) {
+      const c = rgb(getComputedStyle(e).backgroundColor);
+      if (c[3] === 255) return c;
+    }
+  };
+  const found = [];
+  for (const e of document.querySelectorAll("body *")) {
+    const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
+    if (!own || e.closest("script, style, .heat .none, .unseen") || !e.getClientRects().length) continue;
+    const ink = light(rgb(getComputedStyle(e)[e.closest("svg") ? "fill" : "color"])), under = light(behind(e));
+    const contrast = (Math.max(ink, under) + 0.05) / (Math.min(ink, under) + 0.05);
+    found.push([contrast, e.tagName + "." + e.className, e.textContent]);
+  }
+  return found;
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if NO_BROWSER:
+        pytest.skip("FIRSTBERT_NO_BROWSER=1")
+    found = next((path for name in NAMES if (path := shutil.which(name))), None)
+    if found is None:
+        pytest.fail(
+            "The report is tested in Chromium and none is on the path: apt-get install chromium, or set "
+            "FIRSTBERT_NO_BROWSER=1 to leave these tests out."
+        )
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("reports")
+    for kind, facts in every_kind().items():
+        write(folder / f"{kind}.html", facts)
+    return folder
+
+
+@pytest.fixture
+def visit(browser: Any, files: Path) -> Iterator[Callable[..., Any]]:
+    """Open a report; at the end of the test, nothing but its file may have been asked for, and nothing logged."""
+    contexts, noise = [], []
+
+    def opened(kind: str, size: tuple[int, int] = DESKTOP, **options: Any) -> Any:
+        context = browser.new_context(viewport={"width": size[0], "height": size[1]}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        address = (files / f"{kind}.html").as_uri()
+        page.on("console", lambda message: noise.append(message.text))
+        page.on("pageerror", lambda error: noise.append(str(error)))
+        page.on("dialog", lambda dialog: (noise.append(dialog.message), dialog.dismiss()))
+        page.on("request", lambda request: request.url.partition("#")[0] == address or noise.append(request.url))
+        page.goto(address)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert noise == []
+
+
+@pytest.mark.parametrize("kind", ["binary", "topics", "thirty", "many", "tiny", "empty"])
+def test_nothing_is_wider_than_the_screen(kind: str, visit: Callable[..., Any]) -> None:
+    for size in (DESKTOP, PHONE, SMALL, (601, 800), (769, 900)):
+        page = visit(kind, size)
+        page.evaluate("document.querySelectorAll('details').forEach((each) => (each.open = true))")
+        assert page.evaluate("document.documentElement.scrollWidth") == size[0]
+        assert page.locator("h1").is_visible()
+
+
+def first_wrong(page: Any) -> tuple[Any, dict[str, float]]:
+    mark = page.locator("svg.map .mark:has(.ring)").first
+    mark.scroll_into_view_if_needed()
+    return mark, mark.locator(".ring").bounding_box()
+
+
+def wrong_sentences() -> set[str]:
+    return {p["text"] for p in every_kind()["topics"].points or () if p["true"] != p["predicted"]}
+
+
+def test_pointing_at_a_mark_shows_its_sentence(visit: Callable[..., Any]) -> None:
+    page = visit("topics")
+    assert page.locator(".tip").is_hidden()
+    _, box = first_wrong(page)
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    tip = page.locator(".tip")
+    assert tip.is_visible()
+    assert tip.locator("p").first.inner_text() in wrong_sentences() and "answered" in tip.inner_text()
+    page.mouse.move(5, 5)
+    assert tip.is_hidden()
+
+
+def test_tapping_a_mark_shows_its_sentence(visit: Callable[..., Any]) -> None:
+    page = visit("topics", PHONE, has_touch=True, is_mobile=True)
+    _, box = first_wrong(page)
+    page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    tip = page.locator(".tip")
+    assert tip.is_visible() and tip.locator("p").first.inner_text() in {
+        p["text"] for p in every_kind()["topics"].points
+    }
+    edges = tip.bounding_box()
+    assert edges["x"] >= 0 and edges["x"] + edges["width"] <= PHONE[0]
+    page.locator("#map h2").tap()
+    assert tip.is_hidden()
+
+
+def test_the_map_is_reached_and_read_by_keyboard(visit: Callable[..., Any]) -> None:
+    page = visit("topics")
+    page.locator("#map summary").focus()
+    page.keyboard.press("Shift+Tab")
+    assert page.evaluate("document.activeElement.classList.contains('map')")
+    tip = page.locator(".tip")
+    seen = [tip.inner_text()]
+    for key in ("ArrowRight", "ArrowRight", "ArrowDown"):
+        page.keyboard.press(key)
+        seen.append(tip.inner_text())
+    assert len(set(seen)) >= 3 and tip.get_attribute("role") == "status"
+    page.keyboard.press("Escape")
+    assert tip.is_hidden()
+
+
+def test_marks_of_other_charts_tell_their_figures(visit: Callable[..., Any]) -> None:
+    page = visit("topics")
+    ring = page.locator("#layers .mark:has(.ring)")
+    ring.scroll_into_view_if_needed()
+    box = ring.locator(".ring").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    assert page.locator(".tip").inner_text().startswith("Layer 9 mean: ")
+
+
+def test_all_is_readable_without_scripts(visit: Callable[..., Any]) -> None:
+    page = visit("topics", java_script_enabled=False)
+    assert page.locator("section").count() == 13
+    assert page.locator("svg.map title").count() == 700
+    page.locator("#map summary").click()
+    assert page.locator("#map tbody tr").first.is_visible()
+
+
+def test_what_users_wrote_does_nothing(visit: Callable[..., Any]) -> None:
+    page = visit("binary")
+    assert page.locator("script").count() == 1 and page.locator("img").count() == 0
+    assert page.locator("#mistakes .said").first.inner_text().startswith("<script>alert('boo')</script>")
+    arabic = page.locator("#mistakes .said", has_text="هذا")
+    assert arabic.evaluate("(e) => getComputedStyle(e).direction") == "rtl"
+    long = page.locator("#mistakes details.rest").first
+    long.locator("summary").click()
+    assert len(long.locator(".said").inner_text()) > 5000
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("kind", ["binary", "topics", "many"])
+def test_text_stands_out_by_light_and_in_the_dark(kind: str, scheme: str, visit: Callable[..., Any]) -> None:
+    page = visit(kind, color_scheme=scheme)
+    paper = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+    assert (int(paper.partition("(")[2].partition(",")[0]) < 60) == (scheme == "dark")
+    found = page.evaluate(CONTRASTS)
+    assert len(found) > 100
+    assert [each for each in found if each[0] < 4.5] == []
+
+
+def test_printed_on_paper_nothing_is_cut(visit: Callable[..., Any], tmp_path: Path) -> None:
+    for kind in ("binary", "topics", "thirty"):
+        page = visit(kind, (680, 960), color_scheme="dark")  # A4 less its margins
+        page.emulate_media(media="print")
+        too_wide = """() => [...document.querySelectorAll("main *, header *")]
+            .filter((e) => e.getClientRects().length && e.getBoundingClientRect().right > innerWidth + 1)
+            .map((e) => e.tagName + e.className)"""
+        assert page.evaluate(too_wide) == []
+        assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(255, 255, 255)"
+        printed = page.pdf(format="A4")
+        assert (
+            printed.startswith(b"%PDF") and 4 <= printed.count(b"/Type /Page\n") + printed.count(b"/Type /Page ") <= 40
+        )
