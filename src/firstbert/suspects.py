@@ -151,7 +151,7 @@ def find_suspects(
     _check(len(examples.texts), len(classes), y, probabilities, options)
     view = _View(examples, classes, y, probabilities)
     doubt, noise, flagged = _doubt(view, options)
-    found = {int(i): view.by_model(int(i), doubt[i]) for i in np.flatnonzero(flagged.any(axis=1))}
+    found = {int(i): view.by_model(int(i), doubt[i], flagged[i]) for i in np.flatnonzero(flagged.any(axis=1))}
     notes = []
     near: list[tuple[int, int]] = []
     if vectors is not None and len(vectors) > options.near.rows:
@@ -278,13 +278,13 @@ class _View:
         self.names = [label_text(label) for label in classes]
         self.kinds = np.unique(y, axis=0, return_inverse=True)[1].ravel()
 
-    def by_model(self, i: int, doubt: DoubleArray) -> Suspect:
-        """Return a row that the model disputes; `doubt` is that of its labels."""
+    def by_model(self, i: int, doubt: DoubleArray, flagged: BoolArray) -> Suspect:
+        """Return a row that the model disputes; `doubt` is that of its labels, `flagged` says which are suspected."""
         if self.many:
-            suggested = self.shown(self.y[i] ^ (doubt >= min(0.5, doubt.max())))
+            suggested = self.shown(self.y[i] ^ flagged)
         else:
             suggested = self.names[int(self.p[i].argmax())]
-        return self.suspect(i, suggested, float(doubt.max()), "model")
+        return self.suspect(i, suggested, float(doubt[flagged].max()), "model")
 
     def shown(self, label: Any) -> str:
         """Return a label, or a set of labels, as text."""
