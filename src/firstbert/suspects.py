@@ -280,10 +280,7 @@ class _View:
 
     def by_model(self, i: int, doubt: DoubleArray, flagged: BoolArray) -> Suspect:
         """Return a row that the model disputes; `doubt` is that of its labels, `flagged` says which are suspected."""
-        if self.many:
-            suggested = self.shown(self.y[i] ^ flagged)
-        else:
-            suggested = self.names[int(self.p[i].argmax())]
+        suggested = self.shown(self.y[i] ^ flagged) if self.many else self.names[int(self.p[i].argmax())]
         return self.suspect(i, suggested, float(doubt[flagged].max()), "model")
 
     def shown(self, label: Any) -> str:
