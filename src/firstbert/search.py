@@ -16,7 +16,7 @@ from firstbert.families import FloatArray
 from firstbert.graph import Pooling, Read
 from firstbert.head import HeadOptions, Tried, cross_validate
 from firstbert.progress import progress
-from firstbert.targets import BoolArray, ClassIndex, DoubleArray
+from firstbert.targets import BoolArray, ClassIndex, DoubleArray, standard_error
 
 LEAST_ROWS = 64  # with fewer, the search found worse layers than the rule below it (SST-2, two encoders)
 BYTES = 600_000_000  # of vectors to search on; more rows than fit are left out of the search
@@ -120,23 +120,25 @@ def search(
                 return None
             losses[tried[0]] = tried[1]
             advance(1)
-    chosen = _shallowest(losses)
+    chosen = _shallowest(losses, trial.targets.row_weight)
     singles = tuple(losses)
     if not join:
         return Search(chosen, singles)
     best = min(singles, key=lambda place: place.log_loss)
     grown = list(trial.grow(best))
-    return Search(min([*grown], key=lambda place: place.log_loss), (*singles, *grown))
+    if not grown:  # too few of a class among the rows that concatenations are tried on
+        return Search(chosen, singles)
+    return Search(min(grown, key=lambda place: place.log_loss), (*singles, *grown))
 
 
-def _shallowest(losses: dict[Place, DoubleArray]) -> Place:
+def _shallowest(losses: dict[Place, DoubleArray], weight: DoubleArray) -> Place:
     best = min(losses, key=lambda place: place.log_loss)
-    tied = [place for place, loss in losses.items() if _is_tied(loss - losses[best])]
+    tied = [place for place, loss in losses.items() if _is_tied(loss - losses[best], weight)]
     return min(tied, key=lambda place: (place.layers, place.log_loss))
 
 
-def _is_tied(difference: DoubleArray) -> bool:
-    return bool(difference.mean() <= difference.std() / np.sqrt(len(difference)))
+def _is_tied(difference: DoubleArray, weight: DoubleArray) -> bool:
+    return bool(np.average(difference, weights=weight) <= standard_error(difference, weight))
 
 
 class _Trial:
@@ -185,7 +187,7 @@ class _Trial:
 
     def _gram(self, read: Read) -> FloatArray:
         if read not in self.grams:
-            X = standardised(self.vectors[self.few, self.reads.index(read)])
+            X = standardised(self.vectors[self.few, self.reads.index(read)], self.targets.take(self.few).sample_weight)
             self.grams[read] = X @ X.T
         return self.grams[read]
 
@@ -193,7 +195,8 @@ class _Trial:
         C = tried.C
         accuracy, log_loss = tried.curve[C]
         losses = tried.losses[:, self.options.grid.index(C)]
-        se = float(np.sqrt(accuracy * (1 - accuracy) / len(losses)))
+        weight = self.targets.row_weight if len(losses) == len(self.targets.y) else self.targets.row_weight[self.few]
+        se = float(np.sqrt(accuracy * (1 - accuracy) * (weight**2).sum())) / weight.sum()
         layers = tuple(read.layer for read in reads)
         return Place(layers, reads[0].pooling, C, accuracy, se, log_loss, len(losses)), losses
 
