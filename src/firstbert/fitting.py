@@ -120,7 +120,7 @@ def _weights(sample_weight: Any, n: int) -> DoubleArray | None:
     if weight.shape != (n,):
         raise UsageError(f"sample_weight must have shape ({n},). Got {weight.shape} instead.")
     if not np.isfinite(weight).all() or (weight < 0).any() or not weight.any():
-        raise UsageError("sample_weight must hold finite numbers, none below 0 and not all of them 0.")
+        raise UsageError("sample_weight must hold finite numbers, none below 0 and not all of them zero.")
     return weight
 
 

@@ -92,6 +92,8 @@ def listed(values: Any, source: str, what: str) -> list[Any]:
                 return list(getattr(values, method)())
         if isinstance(values, Iterable):
             return list(values)
+        if hasattr(values, "__array__"):
+            return listed(values.__array__(), source, what)
     raise DataError(f"{source}: the {what} are {shape}: give a list with one item a text")
 
 
