@@ -111,10 +111,16 @@ def search(
     Returns:
         None where there are too few rows for folds.
     """
-    trial = _Trial(vectors, reads, y, options, sample_weight)
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, user_api="blas"):  # as for a head: several threads stand in each other's way
+        return _search(_Trial(vectors, reads, y, options, sample_weight), join)
+
+
+def _search(trial: _Trial, join: bool) -> Search | None:
     losses: dict[Place, DoubleArray] = {}
-    with progress("Choosing a layer", len(reads), "layers") as advance:
-        for k in range(len(reads)):
+    with progress("Choosing a layer", len(trial.reads), "layers") as advance:
+        for k in range(len(trial.reads)):
             tried = trial.single(k)
             if tried is None:
                 return None
