@@ -65,7 +65,7 @@ def test_without_scores_nothing_is_changed() -> None:
 def test_all_right_and_all_wrong_stay_in_range() -> None:
     y = np.arange(40) % 2
     scores = np.stack([1 - y, y], axis=1) * 6.0
-    assert 0.05 <= calibrate(scores, Targets(y)).temperature < 1
+    assert 0.5 < calibrate(scores, Targets(y)).temperature <= 1
     assert 10 < calibrate(scores, Targets(1 - y)).temperature <= 20
 
 
@@ -86,3 +86,19 @@ def test_new_rows_are_told_better() -> None:
         raw, better = (c.probabilities(scores[~half]) for c in (Calibration(), found))
         gains.append(log_loss(targets.y[~half], raw) - log_loss(targets.y[~half], better))
     assert min(gains) > 0
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_few_rows_all_right_do_not_make_it_sure_of_everything(many: bool) -> None:
+    y = np.arange(40) % 2
+    truth = (y[:, None] == np.arange(2)) if many else y
+    scores = np.where(y[:, None] == np.arange(2), 1.0, -1.0) * np.linspace(0.5, 3, 40)[:, None]
+    temperature = calibrate(scores, Targets(truth)).temperature
+    p = Calibration(many, temperature).probabilities(scores).max(axis=1)
+    assert temperature > 0.3 and 0.9 < p.mean() < 0.999
+
+
+def test_margins() -> None:
+    scores = np.array([[1.0, 2.0, 4.0], [3.0, 0.0, 1.0]])
+    assert Targets(np.array([2, 1])).margins(scores).tolist() == [2.5, -2.0]
+    assert np.allclose(Targets(np.array([[1, 0, 1], [0, 0, 0]], bool)).margins(scores), [1.0, -4 / 3])

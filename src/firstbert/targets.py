@@ -122,6 +122,15 @@ class Targets:
             result = np.log(np.exp(s - top).sum(axis=-1)) + top[..., 0] - (s * carried).sum(axis=-1)
         return result
 
+    def margins(self, scores: DoubleArray) -> DoubleArray:
+        """Return by how much the truth's score exceeds the mean of the others', (N,); with many labels, their mean."""
+        if self.many:
+            result: DoubleArray = np.where(self.carried, scores, -scores).mean(axis=1)
+        else:
+            others = self.carried.shape[1] - 1
+            result = (np.where(self.carried, scores, -scores / others)).sum(axis=1)
+        return result
+
     def right(self, scores: npt.NDArray[Any]) -> BoolArray:
         """Return whether the most probable answer is right, (N, …); with many labels, all of them."""
         carried = self.carried.reshape(len(scores), *[1] * (scores.ndim - 2), -1)
