@@ -16,7 +16,7 @@ from firstbert.families import FloatArray
 from firstbert.graph import Pooling, Read
 from firstbert.head import HeadOptions, Tried, cross_validate
 from firstbert.progress import progress
-from firstbert.targets import BoolArray, ClassIndex, DoubleArray
+from firstbert.targets import BoolArray, ClassIndex, DoubleArray, standard_error
 
 LEAST_ROWS = 64  # with fewer, the search found worse layers than the rule below it (SST-2, two encoders)
 BYTES = 600_000_000  # of vectors to search on; more rows than fit are left out of the search
@@ -114,10 +114,16 @@ def search(
     Returns:
         None where there are too few rows for folds.
     """
-    trial = _Trial(vectors, reads, y, options, sample_weight)
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, user_api="blas"):  # as for a head: several threads stand in each other's way
+        return _search(_Trial(vectors, reads, y, options, sample_weight), join)
+
+
+def _search(trial: _Trial, join: bool) -> Search | None:
     losses: dict[Place, DoubleArray] = {}
-    with progress("Choosing a layer", len(reads), "layers") as advance:
-        for k in range(len(reads)):
+    with progress("Choosing a layer", len(trial.reads), "layers") as advance:
+        for k in range(len(trial.reads)):
             tried = trial.single(k)
             if tried is None:
                 return None
@@ -125,15 +131,15 @@ def search(
             advance(1)
     singles = tuple(losses)
     best = min(singles, key=lambda place: place.log_loss)
-    level = tuple(place for place in singles if _is_level(losses[place] - losses[best]))
-    if not join:
-        return Search(min(level, key=lambda place: (place.layers, place.log_loss)), singles, level)
-    grown = tuple(trial.grow(best))
-    return Search(min(grown, key=lambda place: place.log_loss), (*singles, *grown), level)
+    weight = trial.targets.row_weight
+    level = tuple(place for place in singles if _is_level(losses[place] - losses[best], weight))
+    lowest = min(level, key=lambda place: (place.layers, place.log_loss))
+    grown = tuple(trial.grow(best)) if join else ()  # none where the fewer rows it is tried on lack a class
+    return Search(min(grown, key=lambda place: place.log_loss, default=lowest), (*singles, *grown), level)
 
 
-def _is_level(difference: DoubleArray) -> bool:
-    return bool(difference.mean() <= difference.std() / np.sqrt(len(difference)))
+def _is_level(difference: DoubleArray, weight: DoubleArray) -> bool:
+    return bool(np.average(difference, weights=weight) <= standard_error(difference, weight))
 
 
 class _Trial:
@@ -182,7 +188,7 @@ class _Trial:
 
     def _gram(self, read: Read) -> FloatArray:
         if read not in self.grams:
-            X = standardised(self.vectors[self.few, self.reads.index(read)])
+            X = standardised(self.vectors[self.few, self.reads.index(read)], self.targets.take(self.few).sample_weight)
             self.grams[read] = X @ X.T
         return self.grams[read]
 
@@ -190,7 +196,8 @@ class _Trial:
         C = tried.C
         accuracy, log_loss = tried.curve[C]
         losses = tried.losses[:, self.options.grid.index(C)]
-        se = float(np.sqrt(accuracy * (1 - accuracy) / len(losses)))
+        weight = self.targets.row_weight if len(losses) == len(self.targets.y) else self.targets.row_weight[self.few]
+        se = float(np.sqrt(accuracy * (1 - accuracy) * (weight**2).sum())) / weight.sum()
         layers = tuple(read.layer for read in reads)
         return Place(layers, reads[0].pooling, C, accuracy, se, log_loss, len(losses)), losses
 
