@@ -10,7 +10,19 @@ from rich.console import Console
 from firstbert.cli import app
 
 PAGE = Path(__file__).with_name("cli.md")
-COMMANDS = ("", "tutorial", "train", "evaluate", "predict", "models", "doctor", "cache info", "cache clear")
+COMMANDS = (
+    "",
+    "tutorial",
+    "train",
+    "evaluate",
+    "compare",
+    "check-labels",
+    "predict",
+    "models",
+    "doctor",
+    "cache info",
+    "cache clear",
+)
 
 
 def help_of(command: str) -> str:

@@ -18,7 +18,18 @@ from conftest import BAD, GOOD, TEXTS, Outcome, clean
 from firstbert import load
 
 Cli = Callable[..., Outcome]
-COMMANDS = ["tutorial", "train", "evaluate", "predict", "models", "doctor", "cache info", "cache clear"]
+COMMANDS = [
+    "tutorial",
+    "train",
+    "evaluate",
+    "compare",
+    "check-labels",
+    "predict",
+    "models",
+    "doctor",
+    "cache info",
+    "cache clear",
+]
 
 
 @pytest.fixture

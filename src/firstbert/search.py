@@ -59,17 +59,20 @@ class Search:
     Attributes:
         chosen: the winner.
         places: all that were tried, single layers first.
+        level: those single layers whose log-loss is within one standard error of the least.
     """
 
     chosen: Place
     places: tuple[Place, ...]
+    level: tuple[Place, ...] = ()
 
     def as_dicts(self) -> list[dict[str, Any]]:
         """Return one JSON-ready dict per place."""
         return [
             {
                 "layers": list(p.layers), "pooling": p.pooling, "C": p.C, "accuracy": p.accuracy,
-                "accuracy_se": p.accuracy_se, "log_loss": p.log_loss, "rows": p.rows, "chosen": p == self.chosen,
+                "accuracy_se": p.accuracy_se, "log_loss": p.log_loss, "rows": p.rows, "level": p in self.level,
+                "chosen": p == self.chosen,
             }
             for p in self.places
         ]  # fmt: skip
@@ -126,24 +129,16 @@ def _search(trial: _Trial, join: bool) -> Search | None:
                 return None
             losses[tried[0]] = tried[1]
             advance(1)
-    chosen = _shallowest(losses, trial.targets.row_weight)
     singles = tuple(losses)
-    if not join:
-        return Search(chosen, singles)
     best = min(singles, key=lambda place: place.log_loss)
-    grown = list(trial.grow(best))
-    if not grown:  # too few of a class among the rows that concatenations are tried on
-        return Search(chosen, singles)
-    return Search(min(grown, key=lambda place: place.log_loss), (*singles, *grown))
+    weight = trial.targets.row_weight
+    level = tuple(place for place in singles if _is_level(losses[place] - losses[best], weight))
+    lowest = min(level, key=lambda place: (place.layers, place.log_loss))
+    grown = tuple(trial.grow(best)) if join else ()  # none where the fewer rows it is tried on lack a class
+    return Search(min(grown, key=lambda place: place.log_loss, default=lowest), (*singles, *grown), level)
 
 
-def _shallowest(losses: dict[Place, DoubleArray], weight: DoubleArray) -> Place:
-    best = min(losses, key=lambda place: place.log_loss)
-    tied = [place for place, loss in losses.items() if _is_tied(loss - losses[best], weight)]
-    return min(tied, key=lambda place: (place.layers, place.log_loss))
-
-
-def _is_tied(difference: DoubleArray, weight: DoubleArray) -> bool:
+def _is_level(difference: DoubleArray, weight: DoubleArray) -> bool:
     return bool(np.average(difference, weights=weight) <= standard_error(difference, weight))
 
 

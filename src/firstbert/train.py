@@ -1,6 +1,6 @@
-"""A file of labelled sentences → a model folder, measured on rows it didn't see.
+"""A file of labelled sentences → a model folder, measured on rows it didn't see, and a report.
 
-After report.py on the way of a sentence: puts reading, fitting, measuring and saving together for the command
+After summary.py on the way of a sentence: puts reading, fitting, measuring and saving together for the command
 line and for anyone who wants the same from Python.
 """
 
@@ -16,14 +16,25 @@ import numpy as np
 from sklearn.base import clone
 
 from firstbert import artifact
+from firstbert.artifact import Artifact
 from firstbert.classifier import SentenceClassifier
 from firstbert.data import DataOptions, Examples, read, without_overlap
 from firstbert.errors import DataError, UsageError
 from firstbert.evaluate import Evaluation, carried_by, evaluate
 from firstbert.labels import rare
+from firstbert.page import write
+from firstbert.predictor import Predictions
+from firstbert.review import drop_rows
+from firstbert.summary import growth, report_facts, with_training_rows
 from firstbert.targets import encode_labels, hold_out
 
 INT8_ROWS = 1000  # enough to see a loss of a point
+
+_IMBALANCE = 10  # times as many rows of one label as of another
+_KEPT = (
+    "n", "accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "log_loss", "brier", "ece", "baseline_accuracy",
+    "intervals",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -38,6 +49,9 @@ class TrainOptions:
         seed: of the hold-out and of the cross-validation.
         portable: put the encoder into the model folder.
         max_int8_loss: with int8, the most points of cross-validated accuracy it may cost against fp32.
+        drop: a file that `check_labels` wrote; what it says is dropped or relabelled before anything else.
+        report: an HTML file to write.
+        command: what was typed, for the report.
         reading: columns, bad rows, repeats.
         classifier: arguments of `SentenceClassifier`.
     """
@@ -49,6 +63,9 @@ class TrainOptions:
     seed: int = 0
     portable: bool = False
     max_int8_loss: float = 1.0
+    drop: Path | None = None
+    report: Path | None = None
+    command: str | None = None
     reading: DataOptions = field(default_factory=DataOptions)
     classifier: dict[str, Any] = field(default_factory=dict)
 
@@ -63,6 +80,7 @@ class Training:
         n_train: rows fitted on.
         seconds: wall time, encoder's download included where there was one.
         test: None where nothing was held out.
+        report: the HTML file, if one was asked for.
     """
 
     model: Path
@@ -70,6 +88,7 @@ class Training:
     n_train: int
     seconds: float
     test: Evaluation | None
+    report: Path | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the facts ready for JSON."""
@@ -83,6 +102,10 @@ class Training:
             "seconds": round(self.seconds, 2),
             "C": self.classifier.C_,
             "cv_accuracy": self.classifier.cv_accuracy_,
+            "temperature": predictor.calibration.temperature,
+            "promise": self.classifier.facts_["promise"],
+            "layers": self.classifier.facts_["layers"],
+            "report": self.report and str(self.report),
             "test": None if self.test is None else self.test.as_dict(),
         }
 
@@ -105,13 +128,55 @@ def train(options: TrainOptions, say: Callable[[str], None] = lambda message: No
     if classifier.precision == "int8":
         _check_int8(train_rows, classifier, options, say)
     classifier.fit_examples(train_rows)
-    test = None
+    classifier.facts_["data"] = train_rows.source
+    _say_what_was_found(classifier, train_rows, say)
+    test = predictions = None
     if test_rows is not None:
-        test = evaluate(test_rows, classifier.predictor_.predict(test_rows.texts, cache=classifier.cache))
-        names = ("n", "accuracy", "macro_f1", "log_loss", "ece", "baseline_accuracy")
-        classifier.facts_["test"] = {name: getattr(test, name) for name in names}
+        predictions = classifier.predictor_.predict(test_rows.texts, cache=classifier.cache)
+        test = evaluate(test_rows, predictions)
+        classifier.facts_["test"] = {name: getattr(test, name) for name in _KEPT}
+    if options.report:
+        _report(options, classifier, (train_rows, test_rows), predictions, test)
     folder = classifier.save(options.output, portable=options.portable)
-    return Training(folder, classifier, len(train_rows.texts), time.perf_counter() - start, test)
+    return Training(folder, classifier, len(train_rows.texts), time.perf_counter() - start, test, options.report)
+
+
+def _say_what_was_found(classifier: SentenceClassifier, rows: Examples, say: Callable[[str], None]) -> None:
+    layer, pooling = classifier.predictor_.engine.layer, classifier.predictor_.engine.pooling
+    if classifier.facts_["layers"]:
+        which = f"layer {layer}" if isinstance(layer, int) else f"layers {' + '.join(map(str, layer))}"
+        say(f"Reads {which} ({pooling}), by cross-validation on the training rows.")
+    if bound := classifier.facts_["promise"]:
+        say(_promised(bound))
+    counts = classifier.facts_["rows_per_label"]
+    if classifier.thresholds == "equal" and max(counts) >= _IMBALANCE * min(counts):
+        say(f"Labels are uneven ({min(counts):,} to {max(counts):,} rows): --thresholds macro-f1 finds more of the "
+            'rare ones (in Python: thresholds="macro_f1").')  # fmt: skip
+
+
+def _promised(bound: dict[str, Any]) -> str:
+    if bound["error"] is None:
+        return (
+            f"On {bound['rows']:,} rows held out, no threshold could be shown to keep errors within "
+            f"{bound['max_error']:.1%}: every answer will be unsure. Allow more errors, or give more rows."
+        )
+    return (
+        f"With confidence {bound['confidence']:.0%}, at most {bound['max_error']:.1%} of the answers that aren't "
+        f"unsure are wrong; {bound['coverage']:.1%} of {bound['rows']:,} rows held out got such an answer."
+    )
+
+
+def _report(
+    options: TrainOptions, classifier: SentenceClassifier, rows: tuple[Examples, Examples | None],
+    predictions: Predictions | None, test: Evaluation | None,
+) -> None:  # fmt: skip
+    train_rows, test_rows = rows
+    model = Artifact(classifier.predictor_, classifier.facts_, ())
+    classifier.facts_["growth"] = growth(model, train_rows, cache=classifier.cache)
+    commands = (options.command,) if options.command else ()
+    facts = report_facts(model, str(options.output), test_rows, predictions, test, commands)
+    assert options.report
+    write(options.report, with_training_rows(facts, model, train_rows, cache=classifier.cache))
 
 
 def _check_int8(
@@ -136,6 +201,8 @@ def _check_int8(
 def _rows(options: TrainOptions, say: Callable[[str], None]) -> tuple[Examples, Examples | None]:
     """The rows to fit on and those to measure on; told is what is odd about them."""
     examples = read(options.data, options.reading)
+    if options.drop:
+        examples = drop_rows(examples, options.drop)
     _tell(examples, say, training=True)
     if options.test is None:
         return _hold_out(examples, options)

@@ -1,0 +1,145 @@
+"""A file of labelled sentences → the rows whose label is in doubt.
+
+After review.py on the way of a sentence: puts reading, encoding, cross-validation and the search for suspects together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from firstbert.cache import encode
+from firstbert.crossval import out_of_fold, spectrum
+from firstbert.data import DataOptions, Examples, read
+from firstbert.engine import EngineOptions, open_engine
+from firstbert.errors import DataError
+from firstbert.graph import Read
+from firstbert.head import HeadOptions, cross_validate
+from firstbert.review import write_review
+from firstbert.suspects import Suspects, find_suspects, pooled
+from firstbert.table import excerpt
+from firstbert.targets import assign_folds, encode_labels
+
+_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """What to check.
+
+    Attributes:
+        data: a file, ``"-"`` for stdin, or a frame.
+        output: the file to write for review, .tsv, .csv or .jsonl.
+        reading: columns, bad rows, repeats.
+        encoder: what reads the sentences; four of its layers vote, whatever its layer says.
+        seed: of the folds.
+        cache: keep vectors in the cache folder and take them from there.
+    """
+
+    data: object
+    output: Path
+    reading: DataOptions = field(default_factory=DataOptions)
+    encoder: EngineOptions = field(default_factory=EngineOptions)
+    seed: int = 0
+    cache: bool = True
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What came of it.
+
+    Attributes:
+        suspects: rows whose label is in doubt.
+        output: where they were written.
+        C: the penalty that cross-validation chose with all rows in.
+        retrain: the commands that go on from here.
+    """
+
+    suspects: Suspects
+    output: Path
+    C: float
+    retrain: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the facts ready for JSON."""
+        facts = {"output": str(self.output), "C": self.C, "retrain": list(self.retrain)}
+        return self.suspects.as_dict() | facts
+
+    def as_text(self) -> str:
+        """Return the most doubted ones for a terminal, and what to do next."""
+        lines = [self.suspects.sentence]
+        if not self.suspects.rows:
+            return lines[0]
+        for s in self.suspects.rows[:_SHOWN]:
+            why = "" if s.reason == "model" else f", {s.reason}"
+            lines.append(f"  {s.line}: {s.given} → {s.suggested}? ({s.doubt:.0%}{why})  {excerpt(s.text)}")
+        if (more := len(self.suspects.rows) - _SHOWN) > 0:
+            lines.append(f"  … and {more:,} more")
+        return "\n".join([*lines, f"All are in {self.output}. Go through it, then train without what is left in it:",
+                          *(f"  {command}" for command in self.retrain)])  # fmt: skip
+
+
+def check_labels(options: CheckOptions, say: Callable[[str], None] = lambda message: None) -> Checked:
+    """Find the rows whose label is in doubt and write them down for review.
+
+    Args:
+        options: see there.
+        say: takes a line about what is found.
+
+    Raises:
+        FirstbertError: data, encoder or output can't be used; nothing has been written then.
+    """
+    examples = read(options.data, options.reading)
+    for finding in examples.findings:
+        say(finding.message)
+    suspects, C = doubtful(examples, options.encoder, options.seed, cache=options.cache)
+    write_review(options.output, suspects)
+    for line in suspects.notes:
+        say(line)
+    # Without the rows that a cross-validation got wrong, another would be too hopeful and choose too large a C.
+    train = f"firstbert train {examples.source} -o model --drop {options.output} --C {C:g}"
+    return Checked(suspects, options.output, C, (train,))
+
+
+def doubtful(
+    examples: Examples, encoder: EngineOptions, seed: int = 0, *, cache: bool = True
+) -> tuple[Suspects, float]:
+    """Find the rows whose label is in doubt, by what four layers of an encoder make of them together.
+
+    Args:
+        examples: with labels.
+        encoder: what reads them.
+        seed: of the folds.
+        cache: keep vectors in the cache folder and take them from there.
+
+    Returns:
+        The suspects, and the penalty that was chosen for the last layer.
+
+    Raises:
+        DataError: there are too few rows.
+    """
+    classes, y = encode_labels(examples.labels)
+    options = HeadOptions(seed=seed)
+    targets = options.targets(y)
+    fold = assign_folds(targets, options.folds, seed)
+    if fold is None:
+        raise DataError(f"{examples.source}: too few rows of two labels to check any by the others.")
+    engine = open_engine(replace(encoder, layer="last"))
+    layers = engine.prepared.architecture.layers
+    reads = tuple(Read(layer, "mean") for layer in sorted({max(1, round(layers * k / 6)) for k in (3, 4, 5, 6)}))
+    vectors = encode(open_engine(engine.options, reads), examples.texts, cache).vectors
+    with threadpool_limits(1, user_api="blas"):
+        last = spectrum(vectors[:, -1])
+        tried = cross_validate(last, targets, options)
+        assert tried is not None
+        C = tried.C
+        others = [out_of_fold(spectrum(vectors[:, k]), targets, fold, (C,))[:, 0] for k in range(len(reads) - 1)]
+        scores = [*others, tried.scores[:, options.grid.index(C)]]
+    probabilities = pooled(scores, many=targets.many)
+    found = find_suspects(examples, classes, y, probabilities, vectors=np.ascontiguousarray(vectors[:, -1]))
+    return found, C

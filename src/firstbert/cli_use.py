@@ -1,0 +1,165 @@
+"""The commands that use a model, and those about this machine.
+
+After cli_learn.py on the way of a sentence. Results go to stdout, notes and progress to stderr.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from firstbert.cli_app import BadRow, Device, Flag, Input, Output, app, cache_app
+from firstbert.terminal import note, print_cache, print_json, print_machine, print_models
+
+
+@app.command(
+    help_epilogue="""Examples:
+
+  firstbert predict model --text "What a joy." --text "Never again."
+  firstbert predict model new.csv -o labelled.csv
+  cat sentences.txt | firstbert predict model - > labelled.tsv
+"""
+)
+def predict(
+    model: Path,
+    input: Annotated[str | None, Input] = None,  # noqa: A002 - its name in the help
+    /,
+    *,
+    text: Annotated[list[str] | None, Flag] = None,
+    output: Annotated[Path | None, Output] = None,
+    column: str | None = None,
+    on_bad_row: BadRow = "fail",
+    threads: int | None = None,
+    device: Device = "auto",
+    json: Annotated[bool, Flag] = False,
+) -> None:
+    """Label sentences.
+
+    Args:
+        model: a model folder.
+        input: a file of sentences (TSV, CSV, JSONL, Parquet, or one a line), or - for stdin.
+        text: a sentence; may be given several times, instead of INPUT.
+        output: a .tsv, .csv or .jsonl file to write; stdout, as TSV, unless given.
+        column: the text column, by name or by position from 1; guessed where there is no doubt.
+        on_bad_row: what to do about rows that can't be used.
+        threads: batches encoded side by side; one per core unless given.
+        device: cuda: run the encoder by torch on the GPU; auto: there only if it needs torch anyway.
+        json: print one JSON array.
+    """
+    from firstbert.predict import PredictOptions
+    from firstbert.predict import predict as run
+
+    run(PredictOptions(model, input, text or [], output, column, on_bad_row, threads, device, json))
+
+
+@app.command(
+    help_epilogue="""Example:
+
+  firstbert models
+"""
+)
+def models(*, json: Annotated[bool, Flag] = False) -> None:
+    """List the encoders that are known by name; any hub id or folder of a supported family works too.
+
+    Args:
+        json: print one JSON array.
+    """
+    from firstbert.catalog import encoders
+    from firstbert.families import FAMILIES
+
+    rows = [
+        {
+            "name": entry.name,
+            "hub_id": entry.hub_id,
+            "size_mb": entry.size_mb,
+            "layers": entry.layers,
+            "width": entry.width,
+            "pooling": entry.pooling,
+            "languages": list(entry.languages),
+            "licence": entry.licence,
+        }
+        for entry in encoders()
+    ]
+    if json:
+        print_json(rows)
+        return
+    print_models(rows, list(FAMILIES))
+
+
+@app.command(
+    help_epilogue="""Examples:
+
+  firstbert doctor
+  firstbert doctor model
+"""
+)
+def doctor(model: Path | None = None, /, *, json: Annotated[bool, Flag] = False) -> None:
+    """Say what this machine has, and whether a model answers here as it did where it was saved.
+
+    Args:
+        model: a model folder; its golden texts are computed here and compared.
+        json: print one JSON object.
+    """
+    from dataclasses import asdict
+
+    from firstbert.doctor import check_model, machine
+    from firstbert.errors import ArtifactError
+
+    facts: dict[str, Any] = {"machine": asdict(machine())}
+    check = check_model(model) if model else None
+    if check:
+        facts["model"] = asdict(check) | {"passed": check.passed}
+    if json:
+        print_json(facts)
+    else:
+        print_machine(facts["machine"])
+    if check and not check.passed:
+        raise ArtifactError(
+            f"{model}: this machine's probabilities differ by up to {max(check.differences):.2g} from those saved with "
+            f"the model (allowed: {check.tolerance:.0e}). Reinstall firstbert, or train the model anew here."
+        )
+    if check and not json:
+        print(f"\n{model}: all {len(check.differences)} golden texts give the saved probabilities "
+              f"(largest difference {max(check.differences):.1e}).")  # fmt: skip
+
+
+@cache_app.command(
+    help_epilogue="""Example:
+
+  firstbert cache info
+"""
+)
+def info(*, json: Annotated[bool, Flag] = False) -> None:
+    """Say where the cache is and how much it holds.
+
+    FIRSTBERT_CACHE names the folder. FIRSTBERT_VECTOR_CACHE_GB is the most the vectors may take there, 2 unless given;
+    FIRSTBERT_VECTOR_CACHE=0 switches their cache off.
+
+    Args:
+        json: print one JSON object.
+    """
+    from firstbert.doctor import cache_info
+
+    show = print_json if json else print_cache
+    show(cache_info())
+
+
+@cache_app.command(
+    help_epilogue="""Examples:
+
+  firstbert cache clear
+  firstbert cache clear --vectors
+"""
+)
+def clear(*, vectors: Annotated[bool, Flag] = False, json: Annotated[bool, Flag] = False) -> None:
+    """Delete all that the cache holds, downloaded encoders included; it fills again as needed.
+
+    Args:
+        vectors: delete only the vectors of sentences.
+        json: print one JSON object with what was there.
+    """
+    from firstbert.doctor import clear_cache
+
+    show = print_json if json else print_cache
+    show(clear_cache(vectors))
+    note("Cleared.")
