@@ -207,3 +207,12 @@ def test_equal_confidences_are_taken_together() -> None:
     held = np.round(rng.uniform(0.5, 1, 300), 1), rng.random(300) < 0.97
     found = promise(held, known, 0.1)
     assert found.threshold in (0.5, 0.6, 0.7, 0.8, 0.9, 1.0) and found.coverage == (held[0] >= found.threshold).mean()
+
+
+def test_it_ends_at_the_first_threshold_that_is_not_shown_to_hold() -> None:
+    """Going on to one that happens to would be a second guess, and the level that of neither."""
+    confidence, i = np.linspace(1, 0.5, 1000), np.arange(1000)
+    known = confidence, (i < 500) | (i % 5 != 0)  # half way down is where the search begins
+    held = confidence, (i >= 500) | (i % 8 != 0)  # one in eight wrong above it, none below: 6 % of all
+    assert promise(held, known, 0.1).threshold == NEVER
+    assert promise((confidence, (i % 16 != 0)), known, 0.1).threshold < NEVER

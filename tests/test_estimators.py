@@ -72,7 +72,6 @@ ENCODER_EXCEPTIONS = {
     "check_estimator_sparse_tag": "fit looks at no text: nothing is learned from them",
 }
 CLASSIFIER_EXCEPTIONS = {
-    "check_sample_weight_equivalence_on_dense_data": "folds are parted by rows, whatever they weigh",
     "check_estimator_sparse_tag": "texts are never sparse",
     "check_estimator_sparse_array": "texts are never sparse",
     "check_estimator_sparse_matrix": "texts are never sparse",

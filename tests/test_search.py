@@ -111,7 +111,7 @@ def test_never_more_than_six_and_of_one_pooling() -> None:
 
 def test_side_by_side_is_what_fitting_on_joined_vectors_finds() -> None:
     vectors, y = layers([0.0, 0.0, 1.5, 1.5, 0.0, 0.0], 300)
-    weight = np.random.default_rng(0).gamma(2.0, size=300)
+    weight = np.random.default_rng(0).gamma(0.3, size=300)
     found = search(vectors, READS, y, HeadOptions(), weight, join=True)
     assert found is not None and found.chosen.layers == (3, 4)
     joined = search(vectors[:, 2:4].reshape(300, 1, -1), READS[:1], y, HeadOptions(), weight)
