@@ -32,7 +32,7 @@ _ONCE = BootstrapOptions(resamples=1)  # intervals are not looked at
 
 def run(trust: Trust, results: Results) -> None:
     for name, encoder in trust.encoders.items():
-        results.part(f"disputed, {name}", lambda encoder=encoder: flips(trust, encoder))
+        results.part(f"disputed, {name}", lambda name=name: flips(trust, name))
         results.part(f"disputed, seconds, {name}", lambda encoder=encoder: seconds(trust, encoder))
 
 
@@ -57,7 +57,7 @@ class Case:
     C: float
 
 
-def flips(trust: Trust, encoder: str) -> dict[str, Any]:
+def flips(trust: Trust, name: str) -> dict[str, Any]:
     """Flip labels of SST-2's training rows, seed after seed; accuracy is that on its dev and test rows together."""
     texts, labels = _columns(trust, "train")
     unseen = from_lists(
@@ -65,7 +65,7 @@ def flips(trust: Trust, encoder: str) -> dict[str, Any]:
     )
     trials = []
     for seed in trust.seeds(SEEDS):
-        case = _case(encoder, texts, np.array(labels), seed)
+        case = _case(trust.encoders[name], texts, np.array(labels), seed)
         ranks, issues, version = _cleanlab(trust, case)
         flagged = np.array([row.row for row in case.found.rows], np.intp)
         trials.append({
@@ -73,7 +73,10 @@ def flips(trust: Trust, encoder: str) -> dict[str, Any]:
             "precision": {name: _precision(case.flipped, order) for name, order in ranks.items()},
             "flagged": {OURS: _flagged(case.flipped, flagged)}
                        | ({} if issues is None else {"cleanlab": _flagged(case.flipped, issues)}),
-            "fits": _fits(encoder, _trained_on(case, flagged, labels), unseen, seed),
+            "fits": {
+                kind: _fit(trust.classifier(name, C=rows.C, random_state=seed), rows, unseen)
+                for kind, rows in _trained_on(case, flagged, labels).items()
+            },
         })  # fmt: skip
     return {"n": len(texts), "cleanlab": version, "trials": trials} | _summary(trials)
 
@@ -158,12 +161,8 @@ def _trained_on(case: Case, flagged: ClassIndex, labels: list[int]) -> dict[str,
     }
 
 
-def _fits(encoder: str, systems: dict[str, Rows], unseen: Examples, seed: int) -> dict[str, Any]:
-    return {name: _fit(encoder, rows, unseen, seed) for name, rows in systems.items()}
-
-
-def _fit(encoder: str, rows: Rows, unseen: Examples, seed: int) -> dict[str, Any]:
-    classifier = SentenceClassifier(encoder, C=rows.C, random_state=seed).fit(rows.texts, rows.labels)
+def _fit(classifier: SentenceClassifier, rows: Rows, unseen: Examples) -> dict[str, Any]:
+    classifier.fit(rows.texts, rows.labels)
     measured = evaluate(unseen, classifier.predictions(unseen.texts), bootstrap=_ONCE)
     layer = classifier.predictor_.engine.layer
     return {"accuracy": measured.accuracy, "log_loss": measured.log_loss, "layer": layer, "C": classifier.C_}

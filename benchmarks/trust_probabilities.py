@@ -9,7 +9,6 @@ import numpy as np
 
 from benchmarks import texts
 from benchmarks.bench import Results
-from firstbert import SentenceClassifier
 from firstbert.bootstrap import BootstrapOptions
 from firstbert.calibration import RAW
 from firstbert.data import from_lists
@@ -27,18 +26,18 @@ _ONCE = BootstrapOptions(resamples=1)  # intervals are not looked at
 
 
 def run_calibration(trust: Trust, results: Results) -> None:
-    for name, encoder in trust.encoders.items():
+    for name in trust.encoders:
         for n in _sizes(trust):
             results.part(
                 f"calibration, {name}, {n} rows",
-                lambda encoder=encoder, n=n: calibration(trust, encoder, n),
+                lambda name=name, n=n: calibration(trust, name, n),
             )
 
 
 def run_promise(trust: Trust, results: Results) -> None:
-    for name, encoder in trust.encoders.items():
+    for name in trust.encoders:
         for n in _sizes(trust):
-            results.part(f"promise, {name}, {n} rows", lambda encoder=encoder, n=n: promise(trust, encoder, n))
+            results.part(f"promise, {name}, {n} rows", lambda name=name, n=n: promise(trust, name, n))
 
 
 def _sizes(trust: Trust) -> tuple[int, ...]:
@@ -60,12 +59,12 @@ def _columns(rows: list[texts.Row]) -> tuple[list[str], list[int]]:
 # ---------------------------------------------------------------- calibration
 
 
-def calibration(trust: Trust, encoder: str, n: int) -> dict[str, Any]:
+def calibration(trust: Trust, name: str, n: int) -> dict[str, Any]:
     """Fit with everything as it comes, and measure the same head with and without its temperature."""
     trials = []
     for seed in trust.seeds(SPLITS):
         inside, outside = _parts(trust, n, seed)
-        predictor = SentenceClassifier(encoder, random_state=seed).fit(*_columns(inside)).predictor_
+        predictor = trust.classifier(name, random_state=seed).fit(*_columns(inside)).predictor_
         after = predictor.predict(_columns(outside)[0])
         trials.append({
             "seed": seed, "rows": [len(inside), len(outside)], "layer": predictor.engine.layer,
@@ -102,14 +101,14 @@ def _paired(trials: list[dict[str, Any]], measure: str, differences: list[float]
 # ---------------------------------------------------------------- the bound on errors
 
 
-def promise(trust: Trust, encoder: str, n: int) -> dict[str, Any]:
+def promise(trust: Trust, name: str, n: int) -> dict[str, Any]:
     """Ask for at most 5 % of errors among the answers given; count the splits whose other rows show more."""
     from scipy.stats import binom
 
     trials = []
     for seed in trust.seeds(SPLITS):
         inside, outside = _parts(trust, n, seed)
-        classifier = SentenceClassifier(encoder, random_state=seed, max_error=MAX_ERROR, confidence=CONFIDENCE)
+        classifier = trust.classifier(name, random_state=seed, max_error=MAX_ERROR, confidence=CONFIDENCE)
         predictions = classifier.fit(*_columns(inside)).predictions(_columns(outside)[0])
         right = predictions.chosen.argmax(axis=1) == np.array([label for _, label in outside])
         given = ~predictions.unsure
