@@ -151,11 +151,13 @@ def choose_layer(bench: Bench, encoder: Path, rows: dict[str, list[texts.Row]], 
 
 def cross_validated(X: FloatArray, y: Labels) -> float:
     """Return the mean accuracy over five folds, at one C for all layers."""
-    from firstbert.head import HeadOptions, fit_head, folds
+    from firstbert.crossval import spectrum
+    from firstbert.head import HeadOptions, cross_validate
 
     options = HeadOptions(C=LAYER_C)
-    scores = [right(fit_head(X[train], y[train], options).head, X[test], y[test]) for train, test in folds(y, options)]
-    return statistics.mean(scores)
+    tried = cross_validate(spectrum(X), options.targets(y), options)
+    assert tried is not None
+    return tried.curve[LAYER_C][0]
 
 
 def peer_accuracy(

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import pickle
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from sklearn import config_context
 from sklearn.base import clone, is_classifier
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import NotFittedError, UnsetMetadataPassedError
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validate
 from sklearn.pipeline import make_pipeline
 
 from conftest import TEXTS
 from firstbert import SentenceClassifier, SentenceEncoder
+from firstbert.errors import FirstbertError
 
 LABELS = ["good", "bad"] * 6
 
@@ -121,3 +123,95 @@ def test_sample_weight_and_class_weight_reach_the_head() -> None:
     named = SentenceClassifier("minilm", C=0.01, class_weight={"good": 5.0, "bad": 1.0}).fit(TEXTS, LABELS)
     assert weighted[:, 1].mean() > plain[:, 1].mean() + 0.05
     assert named.predict_proba(TEXTS)[:, 1].mean() > plain[:, 1].mean() + 0.05
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_vectors_as_frames(library: Any) -> None:
+    frames = pytest.importorskip(library)
+    encoder = SentenceEncoder("minilm", layer=(1, 2)).set_output(transform=library)
+    frame = encoder.fit_transform(TEXTS)
+    assert isinstance(frame, frames.DataFrame) and frame.shape == (12, 768)
+    assert list(frame.columns) == list(encoder.get_feature_names_out())
+    assert np.array_equal(frame.to_numpy(), SentenceEncoder("minilm", layer=(1, 2)).transform(TEXTS))
+    pipeline = make_pipeline(encoder, LogisticRegression()).fit(TEXTS, LABELS)
+    assert list(pipeline[-1].feature_names_in_) == list(frame.columns)
+
+
+def test_frames_keep_the_rows_names() -> None:
+    pandas = pytest.importorskip("pandas")
+    series = pandas.Series(TEXTS, index=range(100, 112))
+    frame = SentenceEncoder("minilm", layer=1).set_output(transform="pandas").transform(series)
+    assert list(frame.index) == list(range(100, 112))
+
+
+class Recorder(SentenceClassifier):
+    """Notes the weights that reach it."""
+
+    seen: ClassVar[list[Any]] = []
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+        self.seen.append(("fit", None if sample_weight is None else list(sample_weight)))
+        return super().fit(X, y, sample_weight)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        self.seen.append(("score", None if sample_weight is None else list(sample_weight)))
+        return super().score(X, y, sample_weight)
+
+
+@pytest.fixture
+def seen() -> list[Any]:
+    Recorder.seen.clear()
+    return Recorder.seen
+
+
+WEIGHTS = np.arange(1.0, 13.0)
+
+
+def test_weights_are_routed_through_a_pipeline(seen: list[Any]) -> None:
+    with config_context(enable_metadata_routing=True):
+        asking = Recorder("minilm", layer=1, C=0.01).set_fit_request(sample_weight=True)
+        weighted = make_pipeline(asking).fit(TEXTS, LABELS, sample_weight=WEIGHTS)
+        silent = make_pipeline(Recorder("minilm", layer=1, C=0.01))
+        with pytest.raises(UnsetMetadataPassedError):
+            silent.fit(TEXTS, LABELS, sample_weight=WEIGHTS)
+        silent[0].set_fit_request(sample_weight=False)
+        plain = silent.fit(TEXTS, LABELS)
+    assert seen == [("fit", WEIGHTS.tolist()), ("fit", None)]
+    direct = SentenceClassifier("minilm", layer=1, C=0.01).fit(TEXTS, LABELS, sample_weight=WEIGHTS)
+    assert np.array_equal(weighted.predict_proba(TEXTS), direct.predict_proba(TEXTS))
+    assert not np.array_equal(weighted.predict_proba(TEXTS), plain.predict_proba(TEXTS))
+
+
+def test_weights_are_routed_through_cross_validation(seen: list[Any]) -> None:
+    with config_context(enable_metadata_routing=True):
+        estimator = Recorder("minilm", layer=1, C=0.1)
+        estimator.set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
+        cross_validate(estimator, TEXTS, LABELS, cv=3, params={"sample_weight": WEIGHTS})
+    assert [name for name, _ in seen] == ["fit", "score"] * 3
+    for (_, fitted), (_, scored) in zip(seen[::2], seen[1::2], strict=True):
+        assert sorted(fitted + scored) == WEIGHTS.tolist() and len(scored) == 4
+
+
+def test_weights_are_routed_through_a_grid_search(seen: list[Any]) -> None:
+    with config_context(enable_metadata_routing=True):
+        estimator = Recorder("minilm", layer=1)
+        estimator.set_fit_request(sample_weight=True).set_score_request(sample_weight="importance")
+        search = GridSearchCV(estimator, {"C": [0.01, 1.0]}, cv=2)
+        search.fit(TEXTS, LABELS, sample_weight=WEIGHTS, importance=WEIGHTS * 2)
+    fits = [weights for name, weights in seen if name == "fit"]
+    assert fits[-1] == WEIGHTS.tolist() and len(fits) == 5
+    assert all(set(weights) <= set((WEIGHTS * 2).tolist()) for name, weights in seen if name == "score")
+
+
+def test_scores_weigh_rows(classifier: SentenceClassifier) -> None:
+    wrong = ["bad" if i == 0 else label for i, label in enumerate(LABELS)]
+    assert classifier.score(TEXTS, wrong) == pytest.approx(11 / 12)
+    assert classifier.score(TEXTS, wrong, sample_weight=[0] + [1] * 11) == 1
+    assert classifier.score(TEXTS, wrong, sample_weight=[1] + [0] * 11) == 0
+
+
+def test_refusals_are_value_errors() -> None:
+    for X, y, options in ((["a"], ["x", "y"], {}), (TEXTS, LABELS, {"C": -1}), ("text", LABELS, {})):
+        with pytest.raises(ValueError) as refused:
+            SentenceClassifier("minilm", layer=1, **options).fit(X, y)
+        assert isinstance(refused.value, FirstbertError)

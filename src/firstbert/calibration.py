@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from firstbert.targets import DoubleArray, Targets
+from firstbert.targets import DoubleArray, Targets, standard_error
 
 _RANGE = (0.05, 20.0)  # temperatures beyond would mean that the scores say next to nothing
 
@@ -63,7 +63,6 @@ def calibrate(scores: DoubleArray | None, targets: Targets) -> Calibration:
     )
     temperature = float(np.exp(found.x))
     gain = raw - targets.losses(scores / temperature)
-    mean = np.average(gain, weights=targets.row_weight)
-    if mean <= gain.std() / np.sqrt(len(gain)):
+    if np.average(gain, weights=targets.row_weight) <= standard_error(gain, targets.row_weight):
         temperature = 1.0
     return Calibration(targets.many, temperature)

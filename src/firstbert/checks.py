@@ -171,7 +171,7 @@ def read_calibration(facts: Facts) -> Calibration:
     Raises:
         ArtifactError: it isn't there, or out of range.
     """
-    temperature = facts.get("calibration", "temperature", kind=float, check=lambda t: 0 < t < 1e6)
+    temperature = facts.get("calibration", "temperature", kind=float, check=lambda t: 1e-6 < t < 1e6)
     return Calibration(facts.get("many_labels", kind=bool), temperature)
 
 

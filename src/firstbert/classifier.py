@@ -17,13 +17,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from firstbert import artifact
 from firstbert.backend import Backend
-from firstbert.data import Examples, Label, from_lists
+from firstbert.data import DataOptions, Examples, Label, from_lists
 from firstbert.encoder import warn_of_truncation
 from firstbert.engine import EngineOptions
+from firstbert.errors import DataError
 from firstbert.fitting import FitOptions, Thresholds, fit
 from firstbert.predictor import Predictions, Predictor
 from firstbert.prepared import Precision
-from firstbert.targets import DoubleArray
+from firstbert.targets import BoolArray, DoubleArray
 from firstbert.torch_session import Device
 
 
@@ -39,6 +40,8 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             on the training rows.
         class_weight: None, ``"balanced"``, or label → weight.
         folds: of that cross-validation.
+        calibrate: learn a temperature for the scores, so that probabilities come true; not wanted where rows were left
+            out because a model found them hard.
         thresholds: ``"equal"``: the most probable label is answered; ``"macro_f1"``: each label gets a threshold, so
             that the mean of the labels' F1 is largest, which finds more of rare labels and costs some accuracy.
         max_error: bound the share of wrong answers among those that are not unsure, 0.05 say, by holding out a quarter
@@ -49,7 +52,8 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             out is the same, bit for bit. torch's vectors are never kept, since they differ in their last bits.
 
     Attributes:
-        classes_: ndarray of shape (n_classes,), the labels in order, in the type they were given in.
+        classes_: ndarray of shape (n_classes,), the labels in order, in the type they were given in; where they were
+            given as a matrix, its columns' names or numbers.
         predictor_: what answers; see `Predictor`.
         C_: the penalty used.
         cv_accuracy_: accuracy in cross-validation on the training rows; None where there was none.
@@ -78,6 +82,7 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         C: float | Literal["auto"] = "auto",
         class_weight: Mapping[Label, float] | Literal["balanced"] | None = None,
         folds: int = 5,
+        calibrate: bool = True,
         thresholds: Thresholds = "equal",
         max_error: float | None = None,
         confidence: float = 0.9,
@@ -96,6 +101,7 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.C = C
         self.class_weight = class_weight
         self.folds = folds
+        self.calibrate = calibrate
         self.thresholds = thresholds
         self.max_error = max_error
         self.confidence = confidence
@@ -107,14 +113,21 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Args:
             X: N texts.
-            y: N labels: all str, all int, all float or all bool; or N lists of them, where a text may carry many.
+            y: N labels: all str, all int, all float or all bool; or N lists of them, or strings with `|` between
+                them, where a text may carry many; or a matrix of shape (n_texts, n_classes) of 0 and 1, array or frame.
             sample_weight: N weights, None for equal ones.
 
         Raises:
             DataError: a row that can't be used, or fewer than two labels.
             UsageError: an option makes no sense.
         """
-        return self.fit_examples(from_lists(X, y), sample_weight)
+        if not _is_matrix(y):
+            return self.fit_examples(from_lists(X, y), sample_weight)
+        names, rows, kind = _from_matrix(y)
+        self.fit_examples(from_lists(X, rows), sample_weight)
+        self.classes_ = _as_array(names)
+        self.matrix_type_: np.dtype[Any] | None = kind
+        return self
 
     def fit_examples(self, examples: Examples, sample_weight: Any = None) -> Self:
         """Fit on rows that `firstbert.data` has read and checked already."""
@@ -126,14 +139,16 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _take(self, predictor: Predictor) -> Self:
         self.predictor_ = predictor
         self.classes_ = _as_array(list(predictor.labels))
+        self.matrix_type_ = None
         return self
 
     def _fit_options(self) -> FitOptions:
         layer = tuple(self.layer) if isinstance(self.layer, list) else self.layer
         engine = {field.name: getattr(self, field.name) for field in fields(EngineOptions)} | {"layer": layer}
         return FitOptions(
-            EngineOptions(**engine), self.C, self.class_weight, self.folds, self.random_state, self.thresholds,
-            self.max_error, self.confidence, self.cache,
+            engine=EngineOptions(**engine), C=self.C, class_weight=self.class_weight, folds=self.folds,
+            seed=self.random_state, calibrate=self.calibrate, thresholds=self.thresholds, max_error=self.max_error,
+            confidence=self.confidence, cache=self.cache,
         )  # fmt: skip
 
     def predictions(self, X: Any) -> Predictions:
@@ -153,13 +168,26 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         predictions = self.predictions(X)
         warn_of_truncation(predictions.truncated, self.max_length)
-        return predictions.probabilities
+        p = predictions.probabilities
+        return p if self.matrix_type_ is None else self._columns(p, p.dtype)
+
+    def _columns(self, values: DoubleArray | BoolArray, kind: npt.DTypeLike) -> npt.NDArray[Any]:
+        """The columns of the matrix that was given; those without a single 1 are unknown to the predictor."""
+        names = self.classes_.tolist()
+        matrix = np.zeros((len(values), len(names)), kind)
+        matrix[:, [names.index(label) for label in self.predictor_.labels]] = values
+        return matrix
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
-        """Return the answer for each text, ndarray of shape (n_texts,): a label, or a tuple where there may be many."""
+        """Return the answer for each text, ndarray of shape (n_texts,): a label, or a tuple where there may be many.
+
+        Where labels were given as a matrix, it is an ndarray of 0 and 1 of shape (n_texts, n_classes).
+        """
         predictions = self.predictions(X)
         warn_of_truncation(predictions.truncated, self.max_length)
         answers = predictions.best()
+        if self.matrix_type_ is not None:
+            return self._columns(predictions.chosen, self.matrix_type_)
         if not predictions.decision.many:
             labels: npt.NDArray[Any] = self.classes_[predictions.chosen.argmax(axis=1)]
             return labels
@@ -169,8 +197,12 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the accuracy; where a text may carry many labels, the share of texts with all of them right."""
-        truth = from_lists(X, y, training=False).labels or []
-        right = [answer == label for answer, label in zip(self.predict(X), truth, strict=True)]
+        predictions = self.predictions(X)
+        warn_of_truncation(predictions.truncated, self.max_length)
+        reading = DataOptions(labels="many" if predictions.decision.many else "one")
+        labels = _from_matrix(y)[1] if _is_matrix(y) else y
+        truth = from_lists(X, labels, options=reading, training=False).labels or []
+        right = [answer == label for answer, label in zip(predictions.best(), truth, strict=True)]
         return float(np.average(right, weights=sample_weight))
 
     def save(self, folder: str | Path, *, portable: bool = False) -> Path:
@@ -184,6 +216,7 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
         tags.input_tags.string = True
         tags.input_tags.two_d_array = False
         return tags
@@ -210,6 +243,19 @@ def load(folder: str | Path) -> SentenceClassifier:
     classifier.C_ = loaded.training["C"]
     classifier.cv_accuracy_ = loaded.training.get("cv_accuracy")
     return classifier._take(loaded.predictor)
+
+
+def _is_matrix(y: Any) -> bool:
+    return len(getattr(y, "shape", ())) == 2
+
+
+def _from_matrix(y: Any) -> tuple[list[Label], list[tuple[Label, ...]], np.dtype[Any]]:
+    """The columns' names or numbers, each row's labels, and the type of the 0s and 1s."""
+    names, values = list(getattr(y, "columns", range(y.shape[1]))), np.asarray(y)
+    if values.ndim != 2 or not np.isin(values, (0, 1)).all():
+        raise DataError("texts: labels as a matrix must be a dense one of 0 and 1, with one column a label.")
+    rows = [tuple(names[i] for i in np.flatnonzero(row)) for row in values]
+    return names, rows, np.dtype(int) if values.dtype == object else values.dtype
 
 
 def _as_array(labels: list[Label]) -> npt.NDArray[Any]:

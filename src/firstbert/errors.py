@@ -18,14 +18,17 @@ class FirstbertError(Exception):
     http_status = 500
 
 
-class UsageError(FirstbertError):
-    """An option or argument that makes no sense; the message names it and what it may be."""
+class UsageError(FirstbertError, ValueError):
+    """An option or argument that makes no sense; the message names it and what it may be.
+
+    A ValueError too, as scikit-learn's estimators raise; so is `DataError`.
+    """
 
     exit_code = 2
     http_status = 422
 
 
-class DataError(FirstbertError):
+class DataError(FirstbertError, ValueError):
     """Data that can't be used as it is; the message names the file, the line and what to do."""
 
     exit_code = 2

@@ -42,6 +42,8 @@ class FitOptions:
         class_weight: None, ``"balanced"``, or label → weight.
         folds: of the cross-validation.
         seed: of the folds and of what is held out.
+        calibrate: learn a temperature for the scores; not where rows were left out because a model found them hard:
+            on those that are left, folds look better than new texts will.
         thresholds: ``"equal"``, or ``"macro_f1"``: one for each label, so that the mean of the labels' F1 is largest.
         max_error: bound the share of wrong answers among those that are not unsure; None: no answer is unsure.
         confidence: with which that bound holds.
@@ -53,6 +55,7 @@ class FitOptions:
     class_weight: Mapping[Label, float] | Literal["balanced"] | None = None
     folds: int = 5
     seed: int = 0
+    calibrate: bool = True
     thresholds: Thresholds = "equal"
     max_error: float | None = None
     confidence: float = 0.9
@@ -106,16 +109,21 @@ def _check(options: FitOptions) -> None:
     for name, value in (("max_error", options.max_error), ("confidence", options.confidence)):
         if value is not None and not (isinstance(value, float) and 0 < value < 1):
             raise UsageError(f"The {name!r} option must be a number between 0 and 1. Got {value!r} instead.")
+    if not isinstance(options.seed, int | np.integer) or not 0 <= options.seed < 2**32:
+        raise UsageError(f"The seed (random_state) must be an int in [0, {2**32 - 1}]. Got {options.seed!r} instead.")
 
 
 def _weights(sample_weight: Any, n: int) -> DoubleArray | None:
     if sample_weight is None:
         return None
-    weight = np.asarray(sample_weight, np.float64)
+    try:
+        weight = np.asarray(sample_weight, np.float64)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"sample_weight must hold {n} numbers ({error}).") from error
     if weight.shape != (n,):
         raise UsageError(f"sample_weight must have shape ({n},). Got {weight.shape} instead.")
     if not np.isfinite(weight).all() or (weight < 0).any() or not weight.any():
-        raise UsageError("sample_weight must hold finite numbers, none below 0 and not all of them 0.")
+        raise UsageError("sample_weight must hold finite numbers, none below 0 and not all of them zero.")
     return weight
 
 
@@ -138,7 +146,7 @@ class _Fitting:
         encoded = encoded or encode(engine, self.examples.texts, self.options.cache)
         fit = fit_head(encoded.joined[rows], y, self.head_options, weight)
         targets = self.head_options.targets(y, weight)
-        calibration = calibrate(fit.scores, targets)
+        calibration = calibrate(fit.scores if self.options.calibrate else None, targets)
         decision = Decision(self.many, self._thresholds(fit, calibration, targets.carried))
         predictor = Predictor(
             tuple(self.labels), fit.head, engine_options, engine.prepared.weights_sha256, calibration, decision
@@ -155,6 +163,11 @@ class _Fitting:
         unknown = [label for label in self.options.class_weight if label not in self.labels]
         if unknown:
             raise UsageError(f"class_weight names {unknown[0]!r}, which is no label of these rows.")
+        for label, weight in self.options.class_weight.items():
+            if not (isinstance(weight, int | float | np.number) and 0 < weight < np.inf):
+                raise UsageError(
+                    f"The weight of {label!r} in class_weight must be a number above 0. Got {weight!r} instead."
+                )
         return {self.labels.index(label): weight for label, weight in self.options.class_weight.items()}
 
     def _parts(self) -> tuple[ClassIndex, ClassIndex]:

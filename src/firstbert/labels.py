@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from typing import Any, TypeAlias
 
 from firstbert.errors import DataError
-from firstbert.rows import Finding, Rows, where
+from firstbert.rows import Finding, Rows, native, where
 from firstbert.table import excerpt
 
 Label: TypeAlias = str | int | float | bool
@@ -26,19 +26,27 @@ def as_many(labels: list[Any], how: str) -> list[Any] | None:
         labels: as found: a text row may name several with `|` between them, others may be lists.
         how: ``"one"`` or ``"many"`` a row, or ``"auto"``: many where a row names several.
     """
-    lists = any(isinstance(label, _LISTS) for label in labels)
+    lists = any(isinstance(label, _LISTS) or getattr(label, "ndim", 0) == 1 for label in labels)
     several = lists or any(isinstance(label, str) and SEPARATOR in label for label in labels)
     if how == "one" or not (several or how == "many"):
         return None
-    return [_parts(label) for label in labels]
+    return [_parts(label) for label in native(labels)]
 
 
 def _parts(label: Any) -> Any:
+    if getattr(label, "ndim", 0) == 1:  # an array, as pandas reads lists from Parquet
+        label = list(label)
     if isinstance(label, str):
         label = [part.strip() for part in label.split(SEPARATOR)] if label.strip() else []
     elif isinstance(label, bool | int | float) and label == label:  # noqa: PLR0124 - not NaN
         label = [label]
-    return tuple(sorted(set(label), key=lambda part: (str(type(part)), part))) if isinstance(label, _LISTS) else label
+    if not isinstance(label, _LISTS):
+        return label
+    parts = native(list(label))
+    try:
+        return tuple(sorted(set(parts), key=lambda part: (str(type(part)), part)))
+    except TypeError:  # no labels: rows.py refuses them
+        return tuple(parts)
 
 
 def own_types(labels: list[Any]) -> list[Any]:

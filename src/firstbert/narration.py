@@ -22,6 +22,7 @@ from firstbert.head import GRID
 from firstbert.predictor import label_text
 from firstbert.protocol import Padding, Result, Row, Sample, Split, Trial, Vectors
 from firstbert.screen import Screen, about_pieces, id_matrix, plain_table, printable, shortish, some_numbers
+from firstbert.search import Place, Search
 
 SENTENCE = "a visually stunning rumination on love"  # the tutorial's own
 MEANING = ("negative", "positive")  # of 0 and 1 in the data sets known
@@ -237,6 +238,28 @@ class Narration:
             f"among the training rows. It gets [bold]{accuracy:.1%}[/] right: that is what any model has to beat.",
         )
 
+    def layers(self, found: Search, trials: dict[str, Trial]) -> None:
+        """Show what cross-validation says about each layer, and what the chosen one comes to."""
+        places = {(place.layers[0], place.pooling): place for place in found.places}
+        L, chosen = self.engine.prepared.architecture.layers, found.chosen
+        self.screen.step(
+            "Is the last layer the one to read?",
+            f"The last of the {L} layers was trained for another task than yours; one below may suit it better. Each",
+            "has passed by already, so cross-validation can try them all, again on the rows to learn from alone. The",
+            "least log-loss wins, and of those that are level with it the lowest layer (▶): what stands above it",
+            "never has to run again.",
+        )
+        table = plain_table(">layer", f">{escape(self.words[0])} accuracy", ">log-loss", ">mean accuracy", ">log-loss")
+        for layer in range(1, L + 1):
+            cells = [cell for pooling in ("cls", "mean") for cell in _layer_cells(places[layer, pooling], chosen)]
+            table.add_row(str(layer), *cells)
+        self.screen.table(table)
+        before, after = trials[self.own].accuracy, trials["auto"].accuracy
+        self.screen.tell(
+            f"Layer {chosen.layers[0]} gets [bold]{after:.1%}[/] of the examination right; the last one, read the same",
+            f"way as above, got {before:.1%}.",
+        )
+
     def luck(self, accuracies: Sequence[float]) -> None:
         """Show how far accuracy moves with the split."""
         self.screen.step("How much of it was luck?")
@@ -271,6 +294,8 @@ class Narration:
     def _about(self, row: Row) -> str:
         if row.name == "dummy":
             return "[bold]dummy[/] (most frequent label)"
+        if row.name == "auto":
+            return "[bold]auto[/] (the layer that suits)"
         marks = ["tutorial's"] * (row.name == "cls-last") + ["encoder's own"] * (row.name == self.own)
         return f"[bold]{row.name}[/]" + (f" ({', '.join(marks)})" if marks else "")
 
@@ -310,6 +335,11 @@ def _caption(result: Result, known: bool) -> str:
     if known:
         words += " Published: from the tutorial. Fine-tuned: model 1 was trained too, which takes far longer."
     return words
+
+
+def _layer_cells(place: Place, chosen: Place) -> tuple[str, str]:
+    accuracy, loss = f"{place.accuracy:.1%}", f"{place.log_loss:.3f}"
+    return (f"[bold green]{accuracy}[/]", f"[bold green]▶ {loss}[/]") if place == chosen else (accuracy, loss)
 
 
 def _grid_cells(trial: Trial, C: float) -> tuple[str, str]:

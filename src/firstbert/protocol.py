@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from firstbert.batches import batches
 from firstbert.catalog import dataset, rt_rows
@@ -21,6 +22,7 @@ from firstbert.errors import DataError, SourceError
 from firstbert.families import FloatArray
 from firstbert.graph import Read
 from firstbert.head import Fit, HeadOptions, fit_head
+from firstbert.search import Search, places_to_try, search
 from firstbert.sources import fetch, sha256_of
 from firstbert.targets import ClassIndex, encode_labels
 
@@ -148,25 +150,33 @@ class Vectors:
 
     Attributes:
         by_name: ``"cls-last"`` and ``"mean-last"`` → (N, D).
+        every: (N, K, D), every layer read in both ways.
+        reads: what these K are.
         truncated: how many texts lost their ends.
         seconds: how long encoding took.
     """
 
     by_name: dict[str, FloatArray]
+    every: FloatArray
+    reads: tuple[Read, ...]
     truncated: int
     seconds: float
 
 
 def vectors(texts: Sequence[str], options: EngineOptions) -> Vectors:
-    """Encode N texts once and read the last layer in both ways."""
+    """Encode N texts once and read every layer in both ways."""
     last = open_engine(options).prepared.architecture.layers
-    engine = open_engine(options, (Read(last, "cls"), Read(last, "mean")))
+    reads = places_to_try(last, ("cls", "mean"))
+    engine = open_engine(options, reads)
     started = time.perf_counter()
     encoded = engine.encode(texts)
     seconds = time.perf_counter() - started
-    cls, mean = (np.ascontiguousarray(encoded.vectors[:, k]) for k in (0, 1))
-    # The best single layer, "auto", will stand third once there is a search for it.
-    return Vectors({"cls-last": cls, "mean-last": mean}, int(encoded.truncated.sum()), seconds)
+    at_last = {
+        f"{read.pooling}-last": np.ascontiguousarray(encoded.vectors[:, k])
+        for k, read in enumerate(reads)
+        if read.layer == last
+    }
+    return Vectors(at_last, encoded.vectors, reads, int(encoded.truncated.sum()), seconds)
 
 
 @dataclass(frozen=True)
@@ -214,6 +224,17 @@ def trial(X: FloatArray, y: ClassIndex, seed: int) -> Trial:
     return Trial(fit, classes, (answers == y[parts.test]).astype(np.intp))
 
 
+def search_trial(vectors: Vectors, y: ClassIndex, seed: int) -> tuple[Search, Trial]:
+    """Choose the layer by the rows to learn from alone, fit on them, examine on the others."""
+    parts = split(len(y), seed)
+    train = np.unique(y[parts.train], return_inverse=True)[1]
+    with threadpool_limits(1, user_api="blas"):
+        found = search(vectors.every[parts.train], vectors.reads, train, HeadOptions(seed=seed))
+    assert found is not None  # so few rows are refused when the sample is taken
+    k = vectors.reads.index(found.chosen.reads[0])
+    return found, trial(np.ascontiguousarray(vectors.every[:, k]), y, seed)
+
+
 def dummy_accuracy(y: ClassIndex, seed: int) -> float:
     """Accuracy of always answering the training part's most frequent label."""
     from sklearn.dummy import DummyClassifier
@@ -245,7 +266,8 @@ class Result:
     """What was measured.
 
     Attributes:
-        rows: ``dummy``, ``cls-last`` and ``mean-last``.
+        rows: ``dummy``, ``cls-last``, ``mean-last``, and ``auto``: the layer that cross-validation chooses, split by
+            split.
         data: the data set that was taken in the end, or the file.
         encoder: as given.
         n: how many sentences.

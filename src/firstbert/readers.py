@@ -74,6 +74,8 @@ def _load(source: str | os.PathLike[str]) -> tuple[str, bytes]:
         if path.is_dir():
             raise DataError(f"{name}: is a directory: give a file inside it")
         return name, path.read_bytes()
+    except DataError:
+        raise
     except FileNotFoundError:
         raise DataError(f"{name}: there is no such file: check the path") from None
     except (OSError, ValueError) as error:

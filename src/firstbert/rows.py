@@ -92,6 +92,8 @@ def listed(values: Any, source: str, what: str) -> list[Any]:
                 return list(getattr(values, method)())
         if isinstance(values, Iterable):
             return list(values)
+        if hasattr(values, "__array__"):
+            return listed(values.__array__(), source, what)
     raise DataError(f"{source}: the {what} are {shape}: give a list with one item a text")
 
 
@@ -116,7 +118,7 @@ def usable(rows: Rows, bad: list[BadRow], *, skip: bool) -> tuple[Rows, list[Fin
     Raises:
         DataError: there are bad rows, and they may not be dropped or nothing else is left.
     """
-    rows = replace(rows, texts=_native(rows.texts), labels=rows.labels and _native(rows.labels))
+    rows = replace(rows, texts=native(rows.texts), labels=rows.labels and native(rows.labels))
     faults: dict[int, BadRow] = {}
     for values, fault in ((rows.labels or [], _label_fault), (rows.texts, _text_fault)):
         for i, value in enumerate(values):
@@ -149,8 +151,8 @@ def refusal(source: str, place: str, bad: list[BadRow]) -> str:
     return "\n".join([f"{source}: {summary}", *shown, *more, remedy])
 
 
-def _native(values: list[Any]) -> list[Any]:
-    """Turn numpy's scalars and subclasses of str into Python's own."""
+def native(values: list[Any]) -> list[Any]:
+    """Return values with numpy's scalars and subclasses of str turned into Python's own."""
     return values if {type(v) for v in values} <= _NATIVE else [_scalar(v) for v in values]
 
 

@@ -16,7 +16,7 @@ from firstbert.families import FloatArray
 from firstbert.graph import Pooling, Read
 from firstbert.head import HeadOptions, Tried, cross_validate
 from firstbert.progress import progress
-from firstbert.targets import BoolArray, ClassIndex, DoubleArray
+from firstbert.targets import BoolArray, ClassIndex, DoubleArray, standard_error
 
 LEAST_ROWS = 64  # with fewer, the search found worse layers than the rule below it (SST-2, two encoders)
 BYTES = 600_000_000  # of vectors to search on; more rows than fit are left out of the search
@@ -59,17 +59,20 @@ class Search:
     Attributes:
         chosen: the winner.
         places: all that were tried, single layers first.
+        level: those single layers whose log-loss is within one standard error of the least.
     """
 
     chosen: Place
     places: tuple[Place, ...]
+    level: tuple[Place, ...] = ()
 
     def as_dicts(self) -> list[dict[str, Any]]:
         """Return one JSON-ready dict per place."""
         return [
             {
                 "layers": list(p.layers), "pooling": p.pooling, "C": p.C, "accuracy": p.accuracy,
-                "accuracy_se": p.accuracy_se, "log_loss": p.log_loss, "rows": p.rows, "chosen": p == self.chosen,
+                "accuracy_se": p.accuracy_se, "log_loss": p.log_loss, "rows": p.rows, "level": p in self.level,
+                "chosen": p == self.chosen,
             }
             for p in self.places
         ]  # fmt: skip
@@ -111,32 +114,32 @@ def search(
     Returns:
         None where there are too few rows for folds.
     """
-    trial = _Trial(vectors, reads, y, options, sample_weight)
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, user_api="blas"):  # as for a head: several threads stand in each other's way
+        return _search(_Trial(vectors, reads, y, options, sample_weight), join)
+
+
+def _search(trial: _Trial, join: bool) -> Search | None:
     losses: dict[Place, DoubleArray] = {}
-    with progress("Choosing a layer", len(reads), "layers") as advance:
-        for k in range(len(reads)):
+    with progress("Choosing a layer", len(trial.reads), "layers") as advance:
+        for k in range(len(trial.reads)):
             tried = trial.single(k)
             if tried is None:
                 return None
             losses[tried[0]] = tried[1]
             advance(1)
-    chosen = _shallowest(losses)
     singles = tuple(losses)
-    if not join:
-        return Search(chosen, singles)
     best = min(singles, key=lambda place: place.log_loss)
-    grown = list(trial.grow(best))
-    return Search(min([*grown], key=lambda place: place.log_loss), (*singles, *grown))
+    weight = trial.targets.row_weight
+    level = tuple(place for place in singles if _is_level(losses[place] - losses[best], weight))
+    lowest = min(level, key=lambda place: (place.layers, place.log_loss))
+    grown = tuple(trial.grow(best)) if join else ()  # none where the fewer rows it is tried on lack a class
+    return Search(min(grown, key=lambda place: place.log_loss, default=lowest), (*singles, *grown), level)
 
 
-def _shallowest(losses: dict[Place, DoubleArray]) -> Place:
-    best = min(losses, key=lambda place: place.log_loss)
-    tied = [place for place, loss in losses.items() if _is_tied(loss - losses[best])]
-    return min(tied, key=lambda place: (place.layers, place.log_loss))
-
-
-def _is_tied(difference: DoubleArray) -> bool:
-    return bool(difference.mean() <= difference.std() / np.sqrt(len(difference)))
+def _is_level(difference: DoubleArray, weight: DoubleArray) -> bool:
+    return bool(np.average(difference, weights=weight) <= standard_error(difference, weight))
 
 
 class _Trial:
@@ -185,7 +188,7 @@ class _Trial:
 
     def _gram(self, read: Read) -> FloatArray:
         if read not in self.grams:
-            X = standardised(self.vectors[self.few, self.reads.index(read)])
+            X = standardised(self.vectors[self.few, self.reads.index(read)], self.targets.take(self.few).sample_weight)
             self.grams[read] = X @ X.T
         return self.grams[read]
 
@@ -193,7 +196,8 @@ class _Trial:
         C = tried.C
         accuracy, log_loss = tried.curve[C]
         losses = tried.losses[:, self.options.grid.index(C)]
-        se = float(np.sqrt(accuracy * (1 - accuracy) / len(losses)))
+        weight = self.targets.row_weight if len(losses) == len(self.targets.y) else self.targets.row_weight[self.few]
+        se = float(np.sqrt(accuracy * (1 - accuracy) * (weight**2).sum())) / weight.sum()
         layers = tuple(read.layer for read in reads)
         return Place(layers, reads[0].pooling, C, accuracy, se, log_loss, len(losses)), losses
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,8 +49,8 @@ def report_facts(  # noqa: PLR0917 - what is not there yet is left out from the 
         commands: what to type to get the same.
     """
     facts = ReportFacts(
-        title=str(model.training.get("data", name)), model=_about(model, name), layers=_layers(model.training),
-        growth=model.training.get("growth"), commands=tuple(commands),
+        title=Path(str(model.training.get("data", name))).name, model=_about(model, name),
+        layers=_layers(model.training), growth=model.training.get("growth"), commands=tuple(commands),
     )  # fmt: skip
     if test is None or predictions is None or evaluation is None:
         return facts
@@ -121,6 +122,8 @@ def _layers(training: dict[str, Any]) -> list[dict[str, Any]] | None:
             "pooling": place["pooling"],
             "accuracy": place["accuracy"],
             "se": place["accuracy_se"],
+            "log_loss": place["log_loss"],
+            "level": place["level"],
             "chosen": place["chosen"],
         }
         for place in tried

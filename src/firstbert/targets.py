@@ -98,14 +98,16 @@ class Targets:
 
     def _class_weights(self) -> tuple[DoubleArray, DoubleArray]:
         """(C,) for rows that carry the class, and for those that don't; the latter matters with many labels."""
-        count, n = self.carried.sum(axis=0), len(self.y)
         if isinstance(self.class_weight, Mapping):
             return np.array([self.class_weight.get(c, 1.0) for c in range(self.classes)]), np.ones(self.classes)
-        share = n / (2 if self.many else self.classes)
-        return share / np.maximum(count, 1), share / np.maximum(n - count, 1)
+        with_it = self.row_weight @ self.carried  # a row of weight 2 counts as two rows
+        without = self.row_weight @ ~self.carried
+        share = self.row_weight.sum() / (2 if self.many else self.classes)
+        present, absent = (share / np.where(count > 0, count, 1) for count in (with_it, without))
+        return present, absent
 
     def take(self, rows: ClassIndex | BoolArray) -> Targets:
-        """Return the same for some of the rows; their classes stay as they are."""
+        """Return the same for some of the rows; the index of a class stays as it is."""
         weight = None if self.sample_weight is None else self.sample_weight[rows]
         return Targets(self.y[rows], weight, self.class_weight)
 
@@ -130,8 +132,16 @@ class Targets:
         return result
 
 
+def standard_error(values: DoubleArray, weight: DoubleArray) -> float:
+    """Return the standard error over rows of the weighted mean of values (N,), by weights (N,)."""
+    share = weight / weight.sum()
+    return float(np.sqrt((share**2 * (values - share @ values) ** 2).sum()))
+
+
 def hold_out(texts: Sequence[str], y: ClassIndex | BoolArray, share: float, seed: int) -> tuple[list[int], list[int]]:
     """Part rows in two, every class in the same shares; equal texts stay on one side, so that none is met twice.
+
+    The first part has rows of every class.
 
     Args:
         texts: N texts.
@@ -153,6 +163,12 @@ def hold_out(texts: Sequence[str], y: ClassIndex | BoolArray, share: float, seed
     common = np.bincount(stratum)[stratum] > 1  # a text that is alone with its label is needed in the first part
     _, held = train_test_split(unique[common], test_size=share, stratify=stratum[common], random_state=seed)
     out = {texts[i] for i in held}
+    carried = Targets(y).carried
+    stay = carried[[text not in out for text in texts]].any(axis=0)
+    for label in np.flatnonzero(carried.any(axis=0) & ~stay):  # only beside others, or on texts with two labels
+        out.discard(texts[int(carried[:, label].argmax())])
+    if not out:
+        raise ValueError("no row can be spared")
     inside = [i for i, text in enumerate(texts) if text not in out]
     outside = [i for i, text in enumerate(texts) if text in out]
     return inside, outside

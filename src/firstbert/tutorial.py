@@ -20,7 +20,7 @@ from firstbert.families import FloatArray
 from firstbert.graph import Read
 from firstbert.narration import SENTENCE, Narration
 from firstbert.progress import progress
-from firstbert.protocol import Result, Row, Sample, Trial
+from firstbert.protocol import Result, Row, Sample, Trial, Vectors
 
 __all__ = ["Result", "Row", "TutorialOptions", "run"]
 
@@ -75,8 +75,10 @@ def run(options: TutorialOptions, say: Console) -> Result:
     narration.grid(first)
     narration.score(first, hidden)
     narration.dummy(protocol.dummy_accuracy(sample.y, 0))
+    found, first["auto"] = protocol.search_trial(vectors, sample.y, 0)
+    narration.layers(found, first)
 
-    accuracies = _over_seeds(vectors.by_name, sample, options.seeds, first)
+    accuracies = _over_seeds(vectors, sample, options.seeds, first)
     rows = tuple(protocol.summarise(name, values) for name, values in accuracies.items())
     result = Result(rows, sample.data, options.encoder, len(sample.y), narration.own)
     narration.luck(accuracies[result.own])
@@ -116,16 +118,18 @@ def _hidden(engine: Engine, batch: Batch) -> FloatArray:
     return states[np.argsort(batch.rows)]
 
 
-def _over_seeds(
-    by_name: dict[str, FloatArray], sample: Sample, seeds: int, first: dict[str, Trial]
-) -> dict[str, list[float]]:
+def _over_seeds(vectors: Vectors, sample: Sample, seeds: int, first: dict[str, Trial]) -> dict[str, list[float]]:
     """Row → its accuracy with each split; the first split's trials are there already."""
-    accuracies: dict[str, list[float]] = {"dummy": [], **{name: [] for name in by_name}}
+    accuracies: dict[str, list[float]] = {"dummy": [], **{name: [] for name in first}}
     with progress("Trying other splits", seeds, "splits") as advance:
         for seed in range(seeds):
             accuracies["dummy"].append(protocol.dummy_accuracy(sample.y, seed))
-            for name, X in by_name.items():
-                trial = first[name] if seed == 0 else protocol.trial(X, sample.y, seed)
+            for name, trial in (first if seed == 0 else _trials(vectors, sample, seed)).items():
                 accuracies[name].append(trial.accuracy)
             advance(1)
     return accuracies
+
+
+def _trials(vectors: Vectors, sample: Sample, seed: int) -> dict[str, Trial]:
+    trials = {name: protocol.trial(X, sample.y, seed) for name, X in vectors.by_name.items()}
+    return trials | {"auto": protocol.search_trial(vectors, sample.y, seed)[1]}
