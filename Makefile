@@ -6,7 +6,7 @@ EXTRAS ?= test
 # Bytecode is made for what is imported, not for all that is installed: 70 MB less.
 INSTALL = $(BIN)/python -m pip install -q --no-compile
 
-.PHONY: tutorial test test-slow lint bench docs golden clean
+.PHONY: tutorial test test-slow lint bench trust docs golden clean
 
 tutorial: $(BIN)/firstbert
 	$(BIN)/firstbert tutorial
@@ -41,8 +41,19 @@ bench: $(VENV)/.installed-test .venv-bench/.installed .venv-bench-optimum/.insta
 	.venv-bench-optimum/bin/python -m pip install -q --no-compile -r $<
 	@touch $@
 
+# What a head's choices are worth. SECTION="layers cut" runs these alone; SST2=FOLDER holds train.tsv, dev.tsv, test.tsv,
+# fetched unless given; MPNET=FOLDER adds that encoder; QUICK=1 and FORCE=1 as above.
+trust: $(VENV)/.installed-test .venv-cleanlab/.installed
+	$(BIN)/python -m benchmarks.trust $(SECTION) $(if $(QUICK),--quick) $(if $(FORCE),--force) \
+		$(if $(SST2),--sst2 $(SST2)) $(if $(MPNET),--mpnet $(MPNET))
+
+.venv-cleanlab/.installed: benchmarks/requirements-cleanlab.txt
+	$(PYTHON) -m venv .venv-cleanlab
+	.venv-cleanlab/bin/python -m pip install -q --no-compile -r $<
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .venv-bench .venv-bench-optimum dist build
+	rm -rf $(VENV) .venv-bench .venv-bench-optimum .venv-cleanlab dist build
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
