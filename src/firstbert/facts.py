@@ -24,8 +24,9 @@ class ReportFacts:
         model: name or path, data, labels (label → rows trained on), encoder, family, layer, pooling, precision,
             max_length, C, n_train, seed, weights_sha256, data_sha256, versions (name → version).
         evaluation: `Evaluation.as_dict()`.
-        layers: one for each way of reading the encoder that was tried: reads (as text), layer, pooling, accuracy
-            (cross-validated), se (its standard error), chosen.
+        layers: one for each way of reading the encoder that was tried: reads (as text), layer (the topmost of
+            several), pooling, accuracy (cross-validated), se (its standard error), log_loss, level (with the least
+            log-loss), chosen; of several side by side also alone, one layer's least log-loss on the same rows.
         growth: points (rows, accuracy, se), forecast (rows, accuracy, low, high), sentence.
         points: at most 1,000 test rows: x, y (of `projection.map_points`), text, true, predicted, score.
         mistakes: wrongly labelled test rows, the most confident first: text, true, predicted, score.

@@ -56,7 +56,7 @@ _PARTS = [
         "layers",
         "Which layer is read",
         "An encoder works in layers, and the last one isn’t always the most useful. Each was tried by "
-        "cross-validation, on training rows alone.",
+        "cross-validation, on training rows alone; what decides is log-loss, the cost of being sure and wrong.",
         making.layers,
     ),
     _Part("growth", "Would more rows help?", "", making.growth),

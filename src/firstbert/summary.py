@@ -115,9 +115,18 @@ def _about(model: Artifact, name: str) -> dict[str, Any]:
 
 def _layers(training: dict[str, Any]) -> list[dict[str, Any]] | None:
     tried = training.get("layers")
-    return tried and [
-        {
-            "reads": " + ".join(f"{layer} {place['pooling']}" for layer in place["layers"]),
+    if not tried:
+        return None
+    found: dict[str, dict[str, Any]] = {}
+    alone = None
+    for place in tried:
+        reads = " + ".join(f"{layer} {place['pooling']}" for layer in place["layers"])
+        if reads in found:  # the best layer once more, on the rows that joining it with others was tried on
+            alone = place["log_loss"]
+            found[reads]["chosen"] |= place["chosen"]
+            continue
+        found[reads] = {
+            "reads": reads,
             "layer": max(place["layers"]),
             "pooling": place["pooling"],
             "accuracy": place["accuracy"],
@@ -125,9 +134,8 @@ def _layers(training: dict[str, Any]) -> list[dict[str, Any]] | None:
             "log_loss": place["log_loss"],
             "level": place["level"],
             "chosen": place["chosen"],
-        }
-        for place in tried
-    ]
+        } | ({"alone": alone} if len(place["layers"]) > 1 else {})
+    return list(found.values())
 
 
 def _true(test: Examples) -> list[str]:
