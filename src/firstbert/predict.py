@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from firstbert.errors import UsageError
-from firstbert.terminal import note, note_findings, note_truncated, print_json
+from firstbert.terminal import note, note_findings, note_truncated, note_unsure, print_json
 
 if TYPE_CHECKING:
     from firstbert.data import Examples
@@ -75,6 +75,7 @@ def predict(options: PredictOptions) -> None:
     examples = _examples(options)
     predictions = predictor.predict(examples.texts)
     note_truncated(int(predictions.truncated.sum()), predictor.encoder.max_length)
+    note_unsure(int(predictions.unsure.sum()), len(predictions.unsure))
     rows = answers.rows(examples, predictions)
     if options.output:
         answers.write(options.output, write(rows))

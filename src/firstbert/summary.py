@@ -49,8 +49,8 @@ def report_facts(  # noqa: PLR0917 - what is not there yet is left out from the 
         commands: what to type to get the same.
     """
     facts = ReportFacts(
-        title=Path(str(model.training.get("data", name))).name, model=_about(model, name), layers=_layers(model.training),
-        growth=model.training.get("growth"), commands=tuple(commands),
+        title=Path(str(model.training.get("data", name))).name, model=_about(model, name),
+        layers=_layers(model.training), growth=model.training.get("growth"), commands=tuple(commands),
     )  # fmt: skip
     if test is None or predictions is None or evaluation is None:
         return facts

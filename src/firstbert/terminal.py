@@ -29,6 +29,12 @@ def note_truncated(n: int, max_length: int) -> None:
         note(f"{n} texts were longer than {max_length} tokens and lost their ends.")
 
 
+def note_unsure(n: int, of: int) -> None:
+    """Say how many answers are not to be relied on."""
+    if n:
+        note(f"{n:,} of {of:,} answers are unsure: what the model promises about its errors doesn't hold for them.")
+
+
 def print_json(value: Any) -> None:
     """Print one JSON value."""
     print(json.dumps(value, ensure_ascii=False, indent=2))
