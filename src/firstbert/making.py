@@ -48,13 +48,11 @@ def layers(facts: ReportFacts) -> str:
             own(r["reads"]) + (' <span class="flag">chosen</span>' if r["chosen"] else ""),
             decimal(pointer("layers", i, "log_loss"), r["log_loss"]),
             "yes" if r["level"] else "",
-            f"{percent(pointer('layers', i, 'accuracy'), r['accuracy'])} ± {_error(pointer('layers', i, 'se'), r['se'])}",
+            _right(r, i),
         ]
         for i, r in enumerate(reads)
     ]
-    caption = (
-        "Filled: level with the best, by a difference within one standard error. Hollow: worse by more than that."
-    )
+    caption = "Filled: level with the best, by a difference within one standard error. Hollow: worse by more than that."
     losses = [r["log_loss"] for r in reads]
     if max(losses) > charts.highest(losses):
         caption += " Those at the upper edge lie beyond it."
@@ -72,8 +70,7 @@ def _why(reads: Sequence[Fact]) -> str:
     if chosen is None:
         return ""
     read, name = reads[chosen], own(reads[chosen]["reads"])
-    loss, right = _loss(reads, chosen), percent(pointer("layers", chosen, "accuracy"), read["accuracy"])
-    right += f" ± {_error(pointer('layers', chosen, 'se'), read['se'])}"
+    loss, right = _loss(reads, chosen), _right(read, chosen)
     if read.get("alone") is not None:
         alone = decimal(pointer("layers", chosen, "alone"), read["alone"])
         return (
@@ -98,6 +95,11 @@ def _why(reads: Sequence[Fact]) -> str:
 
 def _loss(reads: Sequence[Fact], i: int) -> str:
     return decimal(pointer("layers", i, "log_loss"), reads[i]["log_loss"])
+
+
+def _right(read: Fact, i: int) -> str:
+    shown = percent(pointer("layers", i, "accuracy"), read["accuracy"])
+    return f"{shown} ± {_error(pointer('layers', i, 'se'), read['se'])}"
 
 
 def _error(place: str, se: float) -> str:
@@ -241,8 +243,14 @@ def training(facts: ReportFacts) -> str:
     if m.get("encoder"):
         family = f' <span class="quiet">({escape(m["family"])})</span>' if m.get("family") else ""
         found.append(("Encoder", own(m["encoder"]) + family))
-    names = {"layer": "Layer", "pooling": "Pooling", "precision": "Precision", "C": "C (regularisation)"}
+    names = {"layer": "Layer", "pooling": "Pooling", "precision": "Precision"}
     found += [(title, escape(m[name])) for name, title in names.items() if m.get(name) is not None]
+    scales = {"C": "C (regularisation)", "temperature": "Temperature (calibration)"}
+    found += [
+        (title, figure(pointer("model", name), m[name], f"{m[name]:.4g}"))
+        for name, title in scales.items()
+        if m.get(name) is not None
+    ]
     if m.get("max_length") is not None:
         found.append(("Longest text", f"{count('model/max_length', m['max_length'])} tokens"))
     return pairs(found, "made") if found else ""
