@@ -221,7 +221,11 @@ def curve(rng: np.random.Generator) -> list[dict[str, Any]]:
             accuracy = 0.6 + 0.24 * np.exp(-(((layer - 9.4) / 6.5) ** 2)) - 0.035 * (1 - k) + rng.normal() * 0.004
             read = f"{layer} {pooling}"
             reads.append({"reads": read, "layer": layer, "pooling": pooling, "accuracy": float(accuracy), "se": 0.0071})
-    reads.append({"reads": "9 mean + 11 mean", "layer": 11, "pooling": "mean", "accuracy": 0.8442, "se": 0.0069})
+    reads = [r | {"log_loss": 0.34 + 1.2 * (0.85 - r["accuracy"]) - 0.006 * (r["layer"] == 10)} for r in reads]
+    least = min(r["log_loss"] for r in reads)
+    reads = [r | {"level": r["log_loss"] < least + 0.008} for r in reads]
+    joined = {"accuracy": 0.8442, "se": 0.0069, "log_loss": least + 0.0005, "level": False, "alone": least - 0.0005}
+    reads.append({"reads": "9 mean + 11 mean", "layer": 11, "pooling": "mean", **joined})
     return [r | {"chosen": r["reads"] == "9 mean"} for r in reads]
 
 

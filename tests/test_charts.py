@@ -99,18 +99,29 @@ def test_what_comes_true_as_told_lies_on_the_diagonal() -> None:
     assert (y2 - y1) / (x2 - x1) == pytest.approx(slope, rel=1e-2)
 
 
-def test_a_higher_accuracy_stands_higher() -> None:
+def test_a_higher_log_loss_stands_higher() -> None:
     reads = [r for r in CURVE if r["pooling"] == "mean" and "+" not in r["reads"]]
     places = marks(charts.layer_curve(reads))
-    order = sorted(range(len(reads)), key=lambda i: reads[i]["accuracy"])
+    order = sorted(range(len(reads)), key=lambda i: reads[i]["log_loss"])
     heights = [places[i][1] for i in order]
     assert heights == sorted(heights, reverse=True)
     assert [x for x, _ in places] == sorted(x for x, _ in places)
 
 
-def test_only_the_chosen_layer_is_ringed() -> None:
-    ringed = [g for g in ET.fromstring(DRAWN["layers"]).iter("g") if any(c.get("class") == "ring" for c in g)]
-    assert len(ringed) == 1 and "9 mean" in (ringed[0].findtext("title") or "")
+def test_a_layer_far_worse_does_not_flatten_the_rest() -> None:
+    reads = [r for r in CURVE if r["pooling"] == "mean" and "+" not in r["reads"]]
+    reads[0] = reads[0] | {"log_loss": 9.0}
+    heights = [y for _, y in marks(charts.layer_curve(reads))]
+    assert heights[0] == min(heights) >= svg.TOP
+    assert max(heights) - sorted(heights)[6] > 40  # of 220 units, between the best and the middle one
+
+
+def test_only_the_chosen_layer_is_ringed_and_those_worse_are_hollow() -> None:
+    drawn = {g.findtext("title"): [c.get("class") for c in g] for g in ET.fromstring(DRAWN["layers"]).iter("g")}
+    ringed = [told for told, classes in drawn.items() if "ring" in classes]
+    assert len(ringed) == 1 and (ringed[0] or "").startswith("Layer 9 mean: log-loss 0.34")
+    solid = [told for told, classes in drawn.items() if not any("hollow" in str(kind) for kind in classes)]
+    assert [str(told).partition(":")[0] for told in solid] == ["Layer 9 mean", "Layer 10 mean"]
 
 
 def test_a_few_rows_at_the_start_do_not_stretch_the_axis() -> None:

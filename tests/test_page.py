@@ -213,14 +213,26 @@ def test_a_guarantee_that_fails_on_the_test_rows_is_told(error: float, low: floa
     assert text.partition("to 11.0 %)")[2].startswith(words)
 
 
-def test_a_tie_goes_to_the_shallower_layer() -> None:
+def test_a_tie_goes_to_the_lower_layer() -> None:
     text = told(every_kind()["topics"], "The encoder is read at layer ")
-    assert text.startswith("9 mean (") and "Layer 9 mean + 11 mean" in text and "in a tie the shallower wins" in text
+    assert text.startswith("9 mean, with a log-loss of 0.349") and "Layer 10 mean has 0.347: less" in text
+    assert "in a tie the lower layer wins" in text
+
+
+def choosing(name: str) -> ReportFacts:
     facts = copy.deepcopy(every_kind()["topics"])
-    best = max(facts.layers or [], key=lambda r: r["accuracy"])
     for read in facts.layers or []:
-        read["chosen"] = read is best  # type: ignore[index]
-    assert "the most accurate of 27 ways tried" in told(facts, "The encoder is read at layer")
+        read["chosen"] = read["reads"] == name  # type: ignore[index]
+    return facts
+
+
+def test_why_a_layer_was_chosen() -> None:
+    least = told(choosing("10 mean"), "The encoder is read at layer ")
+    assert least.startswith("10 mean, which has the least log-loss of 27 ways tried, 0.347, and answers ")
+    other = told(choosing("12 cls"), "The encoder is read at layer ")
+    assert "The least log-loss was 0.347, at layer 10 mean." in other and "tie" not in other.partition("Filled")[0]
+    joined = told(choosing("9 mean + 11 mean"), "Layers ")
+    assert joined.startswith("9 mean + 11 mean are read side by side: on the same rows, that lowers the log-loss from ")
 
 
 def test_the_largest_confusions_come_first(pages: dict[str, Reader]) -> None:

@@ -58,7 +58,7 @@ def test_abstention_and_cut_texts_are_told() -> None:
     ) in as_text(found)
     assert "7 rows were longer than the model reads" in as_text(found)
     nothing = evaluate(rows(labels), answers(p, accept=1.5), bootstrap=FEW)
-    assert "0.0 % of the rows are answered.\n" in as_text(nothing)
+    assert "Every answer is unsure: no threshold" in as_text(nothing)
 
 
 def test_worse_slices_are_told_and_others_are_not() -> None:

@@ -69,6 +69,18 @@ def format_of(path: Path) -> Callable[[list[dict[str, Any]]], str]:
     return _FORMATS[path.suffix.lower()]
 
 
+def check_place(path: Path) -> None:
+    """Refuse a place where no file can be written; worth asking before long work.
+
+    Raises:
+        UsageError: its folder is missing, or there is a folder.
+    """
+    if path.is_dir():
+        raise UsageError(f"{path}: can't be written (is a folder). Name a file.")
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"{path}: can't be written (there is no folder {path.parent}). Make it, or name another.")
+
+
 def write(path: Path, text: str) -> None:
     """Put a whole file in place.
 

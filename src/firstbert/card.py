@@ -1,41 +1,232 @@
 """A model's facts → its card, the README.md of a model folder.
 
-After fitting.py on the way of a sentence.
+After fitting.py on the way of a sentence. The parts are those of Hugging Face's model cards (Mitchell et al. 2019,
+"Model cards for model reporting"); all it tells is in model.json.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from firstbert.predictor import label_text
 
+_MOST_LABELS = 50
+_MEASURES = (
+    ("accuracy", "Accuracy", True),
+    ("balanced_accuracy", "Balanced accuracy", True),
+    ("macro_f1", "Macro F1", True),
+    ("roc_auc", "ROC area", False),
+    ("pr_auc", "Precision-recall area", False),
+    ("log_loss", "Log-loss (lower is better)", False),
+    ("brier", "Brier score (lower is better)", False),
+    ("ece", "Calibration error (lower is better)", True),
+)
+
 
 def card(facts: dict[str, Any]) -> str:
     """Return what the model is, in Markdown, from the facts in model.json and nothing else."""
-    training, encoder = facts["training"], facts["encoder"]
-    labels = ", ".join(f"`{label_text(label)}`" for label in facts["labels"][:50])
-    lines = [
-        "# A sentence classifier",
-        "",
-        f"Tells apart {len(facts['labels'])} labels: {labels}. Made with firstbert {facts['firstbert']}.",
-        "",
-        f"- Encoder: {encoder['made_with']} ({encoder['family']}), layer {facts['layer']}, {facts['pooling']} pooling, "
-        f"at most {facts['max_length']} tokens a text, {facts['precision']} by {facts['backend']}.",
-        f"- Head: logistic regression, C = {training.get('C')}.",
-        f"- Trained on {training.get('rows')} rows (sha256 of the data {str(training.get('data_sha256'))[:16]}…), "
-        f"seed {training.get('seed')}.",
+    parts: list[tuple[str, Callable[[dict[str, Any]], list[str]]]] = [
+        ("How to use it", _use),
+        ("Labels", _labels),
+        ("How it was trained", _training),
+        ("What it is worth", _worth),
+        ("When it is unsure", _unsure),
+        ("Limits", _limits),
+        ("How to get the same again", _reproduce),
     ]
-    if training.get("cv_accuracy") is not None:
-        lines.append(f"- Accuracy in cross-validation on the training rows: {100 * training['cv_accuracy']:.1f} %.")
-    if test := training.get("test"):
-        lines.append(
-            f"- Accuracy on {test['n']} test rows: {100 * test['accuracy']:.1f} % "
-            f"(always the most frequent label: {100 * test['baseline_accuracy']:.1f} %)."
-        )
-    lines += [
-        "",
-        "It knows what its training rows showed it. Texts of another kind can get confident wrong answers.",
-        "",
-    ]
-    lines += ["```python", "from firstbert import load", "", 'load("this folder").predict(["…"])', "```", ""]
+    lines = ["# A sentence classifier", "", _opening(facts), ""]
+    for title, content in parts:
+        if found := content(facts):
+            lines += [f"## {title}", "", *found, ""]
     return "\n".join(lines)
+
+
+def _opening(facts: dict[str, Any]) -> str:
+    many, n = facts.get("many_labels"), len(facts["labels"])
+    what = f"Gives a sentence any number of {n} labels" if many else f"Gives a sentence one of {n} labels"
+    return (
+        f"{what}, with a probability. A pretrained encoder turns the sentence into a vector, and a logistic "
+        f"regression turns that into the answer. Made with firstbert {facts['firstbert']}."
+    )
+
+
+def _use(facts: dict[str, Any]) -> list[str]:
+    return [
+        *("```sh", 'firstbert predict FOLDER --text "…"', "```", ""),
+        *("```python", "from firstbert import load", "", 'load("FOLDER").predict(["…"])', "```"),
+    ]
+
+
+def _labels(facts: dict[str, Any]) -> list[str]:
+    labels, training = facts["labels"], facts["training"]
+    counts = training.get("rows_per_label") or [None] * len(labels)
+    thresholds = (facts.get("thresholds") or {}).get("labels")
+    scores = (training.get("test") or {}).get("per_class") or {}
+    head = ["Label", "Rows trained on"] + ["Threshold"] * bool(thresholds)
+    head += ["Precision", "Recall", "F1", "Test rows"] if scores else []
+    rows = []
+    for i, label in enumerate(labels[:_MOST_LABELS]):
+        row = [_code(label_text(label)).replace("|", "\\|"), "–" if counts[i] is None else f"{counts[i]:,}"]
+        row += [f"{thresholds[i]:.3f}"] if thresholds else []
+        if found := scores.get(label_text(label)):
+            row += [_percent(found[name]) for name in ("precision", "recall", "f1")] + [f"{found['support']:,}"]
+        rows.append(row)
+    more = ["", f"… and {len(labels) - _MOST_LABELS:,} more."] if len(labels) > _MOST_LABELS else []
+    return [*_table(head, rows), *more, *(["", _about_thresholds(facts)] if thresholds else [])]
+
+
+def _about_thresholds(facts: dict[str, Any]) -> str:
+    if facts.get("many_labels"):
+        return (
+            "A label is answered where its probability reaches its threshold. These were chosen for the best macro F1."
+        )
+    return (
+        "The answer is the label whose probability is the largest multiple of its threshold; they were chosen for the "
+        "best macro F1."
+    )
+
+
+def _training(facts: dict[str, Any]) -> list[str]:
+    training, encoder = facts["training"], facts["encoder"]
+    layer = facts["layer"]
+    layers = f"layer {layer}" if isinstance(layer, int) else f"layers {' + '.join(map(str, layer))} side by side"
+    lines = [
+        f"- Encoder, unchanged: {encoder['made_with']} ({encoder['family']}), {layers}, {facts['pooling']} pooling, "
+        f"at most {facts['max_length']} tokens a text, {facts['precision']} by {facts['backend']}.",
+        *_why(training.get("layers") or []),
+        f"- Head: logistic regression, C = {training.get('C')}.",
+        f"- Trained on {training.get('rows')} rows, seed {training.get('seed')}.",
+    ]
+    if training.get("truncated_rows"):
+        lines.append(f"- {training['truncated_rows']:,} of them were longer than that and lost their ends.")
+    temperature = (facts.get("calibration") or {}).get("temperature")
+    if temperature is not None:
+        lines.append(
+            f"- Its scores are divided by a temperature of {temperature:.3g}, found on rows not fitted on, so that "
+            "its probabilities come true as often as they say."
+        )
+    if training.get("cv_accuracy") is not None:
+        lines.append(f"- Accuracy in cross-validation on the training rows: {_percent(training['cv_accuracy'])}.")
+    return lines
+
+
+def _why(places: Sequence[dict[str, Any]]) -> list[str]:
+    chosen = next((place for place in places if place["chosen"]), None)
+    if chosen is None:
+        return []
+    if len(chosen["layers"]) > 1:
+        why = "side by side they have the least log-loss"
+    elif any(place["log_loss"] < chosen["log_loss"] for place in places if len(place["layers"]) == 1):
+        why = "the lowest layer that is level with the one of the least log-loss, by one standard error"
+    else:
+        why = "the least log-loss"
+    return [
+        f"- Chosen among {len(places)} ways of reading it by cross-validation on the training rows: {why} "
+        f"({chosen['log_loss']:.3f}; accuracy {_percent(chosen['accuracy'])} ± {_percent(chosen['accuracy_se'])})."
+    ]
+
+
+def _worth(facts: dict[str, Any]) -> list[str]:
+    test = facts["training"].get("test")
+    if not test:
+        return ["Nobody has measured it on rows that it wasn’t trained on."]
+    held = f"{100 * (test.get('bootstrap') or {}).get('confidence', 0.95):g} % interval"
+    rows = []
+    for name, title, share in _MEASURES:
+        value, bounds = test.get(name), (test.get("intervals") or {}).get(name)
+        if value is not None:
+            rows.append([title, _shown(value, share), "" if bounds is None else _span(bounds, share)])
+    what = "set of labels" if facts.get("many_labels") else "label"
+    return [
+        f"On {test['n']:,} rows that it wasn’t trained on. Always giving the most frequent {what} would be right for "
+        f"{_percent(test['baseline_accuracy'])} of them.",
+        "",
+        *_table(["Measure", "Value", held], rows),
+    ]
+
+
+def _unsure(facts: dict[str, Any]) -> list[str]:
+    promise, found = facts["training"].get("promise"), (facts["training"].get("test") or {}).get("abstention")
+    accept = (facts.get("thresholds") or {}).get("accept")
+    if accept is None:
+        return []
+    if not promise:
+        return [f"Answers with a probability below {_percent(accept)} are marked unsure."]
+    asked, sure = _percent(promise["max_error"]), _percent(promise["confidence"])
+    if promise["error"] is None:
+        return [
+            f"Every answer is marked unsure: on {promise['rows']:,} rows held out, no threshold could be shown to keep "
+            f"errors within {asked} with a confidence of {sure}."
+        ]
+    lines = [
+        f"Answers with a probability below {_percent(accept)} are marked unsure. With a confidence of {sure}, at most "
+        f"{asked} of the others are wrong, for texts that come from where its training rows came from: "
+        f"{promise['rows']:,} of these, held out, show that (Geifman and El-Yaniv 2017)."
+    ]
+    if found and found["error"] is not None:
+        lines += [
+            "",
+            f"Of the test rows it answered {_percent(found['coverage'])}, {_percent(found['error'])} of those wrongly "
+            f"({_span(found['error_interval'], True)}).",
+        ]
+    return lines
+
+
+def _limits(facts: dict[str, Any]) -> list[str]:
+    lines = [
+        "- It knows what its training rows showed it. Texts of another kind, or in another language, can get confident "
+        "wrong answers.",
+        f"- It reads the first {facts['max_length']} tokens of a text; the rest is cut, and that is told.",
+        "- What is unfair in the training rows, or in what the encoder was pretrained on, is in its answers too.",
+    ]
+    if not facts.get("many_labels"):
+        lines.append("- It answers one of its labels, also where none of them fits.")
+    return lines
+
+
+def _reproduce(facts: dict[str, Any]) -> list[str]:
+    training = facts["training"]
+    typed = training.get("command")
+    lines = [f"{_fence(typed)}sh", str(typed), _fence(typed), ""] if typed else []
+    found = [
+        ("Data", training.get("data") and _code(training["data"])),
+        ("Data, sha256", training.get("data_sha256") and _code(training["data_sha256"])),
+        ("Encoder’s weights, sha256", _code(facts["encoder"]["weights_sha256"])),
+        ("Seed", training.get("seed")),
+        ("Versions", ", ".join(f"{name} {version}" for name, version in (training.get("versions") or {}).items())),
+    ]
+    return lines + [f"- {name}: {value}" for name, value in found if value not in (None, "")]
+
+
+# ---------------------------------------------------------------- Markdown
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    line = ["---"] + ["--:"] * (len(head) - 1)
+    return [f"| {' | '.join(cells)} |" for cells in (head, line, *rows)]
+
+
+def _code(text: object) -> str:
+    """Text as it is, whatever it holds; CommonMark: a fence is longer than any run of backticks within."""
+    shown = " ".join(str(text).split())
+    fence = "`" * (1 + max(map(len, re.findall("`+", shown)), default=0))
+    return f"{fence} {shown} {fence}" if "`" in shown else f"{fence}{shown}{fence}"
+
+
+def _fence(text: object) -> str:
+    return "`" * max(3, 1 + max(map(len, re.findall("`+", str(text))), default=0))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _shown(value: float, share: bool) -> str:
+    return _percent(value) if share else f"{value:.3f}"
+
+
+def _span(bounds: Sequence[float], share: bool) -> str:
+    low, high = (_shown(bound, share) for bound in bounds)
+    return f"{low.removesuffix(' %') if share else low}–{high}"

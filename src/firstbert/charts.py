@@ -142,32 +142,32 @@ def _threshold(chosen: Fact, at: float, up: float, floor: float) -> list[str]:
 
 
 def layer_curve(reads: Sequence[Fact]) -> str:
-    """Return cross-validated accuracy ± standard error for each layer and pooling, the chosen one marked.
+    """Return cross-validated log-loss for each layer and pooling: the level ones solid, the chosen one ringed.
 
     Args:
-        reads: reads, layer, pooling, accuracy, se, chosen. Several layers side by side (``+`` in reads) stand apart.
+        reads: reads, layer, pooling, log_loss, accuracy, level, chosen. Several layers side by side (``+`` in reads)
+            stand apart.
     """
     layers = range(min(r["layer"] for r in reads), max(r["layer"] for r in reads) + 1)
-    spans = [(r["accuracy"] - r["se"], r["accuracy"] + r["se"]) for r in reads]
+    losses = [r["log_loss"] for r in reads]
+    least, most = min(losses), highest(losses)
     x = Axis(layers[0] - 0.5, layers[-1] + 0.5, LEFT, WIDTH - RIGHT)
-    y = Axis(min(low for low, _ in spans), max(high for _, high in spans), _FLOOR - 8, TOP + 20)
+    y = Axis(least - 0.15 * (most - least), most, _FLOOR, TOP + 8)  # below the least there is room for a word
     written = [float(k) for k in layers[:: math.ceil(len(layers) / 13)]]
-    best = max(reads, key=lambda r: r["accuracy"])
-    tie = y.at(best["accuracy"] - best["se"])
-    parts = [
-        *grid(x, y, lambda v: f"{v:.0f}", percent_tick, written),
-        box(LEFT, TOP, WIDTH - RIGHT - LEFT, tie - TOP, "tie"),
-        text(LEFT + 6, TOP + 15, "as good as the best", "start"),
-    ]
-    curves = poolings(reads)
-    for k, curve in enumerate(curves):
+    parts = grid(x, y, lambda v: f"{v:.0f}", lambda v: f"{v:g}", written)
+    for k, curve in enumerate(poolings(reads)):
         run = sorted((r for r in reads if kind_of(r) == curve), key=lambda r: (r["layer"], r["reads"]))
-        aside = 3 * (k - (len(curves) - 1) / 2)  # whiskers of one layer stay apart
         if curve != SEVERAL:
-            parts.append(path([(x.at(r["layer"]) + aside, y.at(r["accuracy"])) for r in run], f"stroke s{k}"))
-        parts += [_read(r, x.at(r["layer"]) + aside, y, k) for r in run]
-    parts += titles("answered rightly in cross-validation", "layer read", _FOOT)
-    return svg(_TALL, parts, "Cross-validated accuracy for each layer of the encoder.")
+            parts.append(path([(x.at(r["layer"]), y.at(min(r["log_loss"], y.high))) for r in run], f"stroke s{k}"))
+        parts += [_read(r, x.at(r["layer"]), y.at(min(r["log_loss"], y.high)), k) for r in run]
+    parts += titles("log-loss in cross-validation: lower is better", "layer read", _FOOT)
+    return svg(_TALL, parts, "Cross-validated log-loss for each layer of the encoder; lower is better.")
+
+
+def highest(losses: Sequence[float]) -> float:
+    """Return where the axis ends: what is far worse than most would flatten all that is worth comparing."""
+    least, middle, most = min(losses), sorted(losses)[len(losses) // 2], max(losses)
+    return min(most, least + 4 * (middle - least)) if middle > least else most
 
 
 def kind_of(read: Fact) -> str:
@@ -180,12 +180,12 @@ def poolings(reads: Iterable[Fact]) -> list[str]:
     return sorted({kind_of(r) for r in reads}, key=lambda kind: (kind == SEVERAL, kind))
 
 
-def _read(read: Fact, at: float, y: Axis, k: int) -> str:
-    up, low, high = (y.at(read["accuracy"] + sign * read["se"]) for sign in (0, -1, 1))
-    drawn = line(at, low, at, high, f"whisker s{k}") + marker(k, at, up, 3.2)
+def _read(read: Fact, at: float, up: float, k: int) -> str:
+    drawn = marker(k, at, up, 4, "" if read["level"] or read["chosen"] else "hollow")
     if read["chosen"]:
-        drawn += dot(at, up, 9, "ring") + text(at, high - 9, "chosen", "end" if at > WIDTH - 60 else "middle", "strong")
-    return mark(at, up, drawn, f"Layer {read['reads']}: {share(read['accuracy'])} ± {100 * read['se']:.1f}")
+        drawn += dot(at, up, 9, "ring") + text(at, up + 24, "chosen", "end" if at > WIDTH - 60 else "middle", "strong")
+    told = f"Layer {read['reads']}: log-loss {read['log_loss']:.3f}, {share(read['accuracy'])} right"
+    return mark(at, up, drawn, told)
 
 
 def growth(points: Sequence[Fact], forecast: Sequence[Fact]) -> str:

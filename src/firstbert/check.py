@@ -5,6 +5,7 @@ After review.py on the way of a sentence: puts reading, encoding, cross-validati
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from firstbert.engine import EngineOptions, open_engine
 from firstbert.errors import DataError
 from firstbert.graph import Read
 from firstbert.head import HeadOptions, cross_validate
-from firstbert.review import write_review
+from firstbert.review import check_review, write_review
 from firstbert.suspects import Suspects, find_suspects, pooled
 from firstbert.table import excerpt
 from firstbert.targets import assign_folds, encode_labels
@@ -94,6 +95,7 @@ def check_labels(options: CheckOptions, say: Callable[[str], None] = lambda mess
     Raises:
         FirstbertError: data, encoder or output can't be used; nothing has been written then.
     """
+    check_review(options.output)
     examples = read(options.data, options.reading)
     for finding in examples.findings:
         say(finding.message)
@@ -101,9 +103,25 @@ def check_labels(options: CheckOptions, say: Callable[[str], None] = lambda mess
     write_review(options.output, suspects)
     for line in suspects.notes:
         say(line)
+    return Checked(suspects, options.output, C, (_retrain(options, C),))
+
+
+def _retrain(options: CheckOptions, C: float) -> str:
+    """The command that reads the same rows in the same way; what is as it would be anyway isn't typed."""
+    rows, encoder = options.reading, options.encoder
+    data = options.data if isinstance(options.data, str | Path) else "DATA"
+    words: list[object] = ["firstbert", "train", data, "-o", "model", "--drop", options.output]
+    flags = {
+        "text": (rows.text, None), "label": (rows.label, None), "labels": (rows.labels, "auto"),
+        "on-bad-row": (rows.on_bad_row, "fail"), "on-duplicate": (rows.on_duplicate, "keep"),
+        "encoder": (encoder.encoder, "minilm"), "max-length": (encoder.max_length, 256),
+        "precision": (encoder.precision, "fp32"), "backend": (encoder.backend, "auto"),
+        "device": (encoder.device, "auto"), "seed": (options.seed, 0),
+    }  # fmt: skip
+    for name, (value, usual) in flags.items():
+        words += [f"--{name}", value] if value != usual else []
     # Without the rows that a cross-validation got wrong, another would be too hopeful and choose too large a C.
-    train = f"firstbert train {examples.source} -o model --drop {options.output} --C {C:g}"
-    return Checked(suspects, options.output, C, (train,))
+    return shlex.join(map(str, [*words, "--C", f"{C:g}"]))
 
 
 def doubtful(

@@ -215,12 +215,15 @@ def evaluate(
         device: cuda: run the encoder by torch on the GPU; auto: there only if it needs torch anyway.
         json: print one JSON object instead of the text.
     """
+    from firstbert.answers import check_place
     from firstbert.artifact import load
     from firstbert.data import read
     from firstbert.evaluate import evaluate as measure
     from firstbert.report import as_text
     from firstbert.summary import with_promise
 
+    if report:
+        check_place(report)
     artifact = load(model)
     predictor = artifact.predictor.with_threads(threads).with_device(device)
     kind: Labels = "many" if predictor.decision.many else "one"
@@ -236,7 +239,7 @@ def evaluate(
         write(report, report_facts(artifact, str(model), examples, predictions, result, (typed(),)))
         note(f"The report is {report}.")
     if json:
-        print_json(with_promise(result.as_dict(), artifact))
+        print_json(with_promise(result.as_dict(), artifact.training))
     else:
         print(as_text(result))
 

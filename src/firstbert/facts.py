@@ -22,11 +22,14 @@ class ReportFacts:
     Attributes:
         title: what the report is headed with, usually the name of the data.
         model: name or path, data, labels (label → rows trained on), encoder, family, layer, pooling, precision,
-            max_length, C, n_train, seed, weights_sha256, data_sha256, versions (name → version).
+            max_length, C, temperature, promise (max_error, confidence, rows, coverage, error), n_train, seed,
+            weights_sha256, data_sha256, versions (name → version).
         evaluation: `Evaluation.as_dict()`.
-        layers: one for each way of reading the encoder that was tried: reads (as text), layer, pooling, accuracy
-            (cross-validated), se (its standard error), chosen.
+        layers: one for each way of reading the encoder that was tried: reads (as text), layer (the topmost of
+            several), pooling, accuracy (cross-validated), se (its standard error), log_loss, level (with the least
+            log-loss), chosen; of several side by side also alone, one layer's least log-loss on the same rows.
         growth: points (rows, accuracy, se), forecast (rows, accuracy, low, high), sentence.
+        thresholds: labels (label → threshold), alike (macro_f1 and accuracy of the test rows with equal thresholds).
         points: at most 1,000 test rows: x, y (of `projection.map_points`), text, true, predicted, score.
         mistakes: wrongly labelled test rows, the most confident first: text, true, predicted, score.
         disputed: training rows whose label is in doubt, the most doubted first: line, text, given, suggested, doubt
@@ -40,6 +43,7 @@ class ReportFacts:
     evaluation: Fact | None = None
     layers: Sequence[Fact] | None = None
     growth: Fact | None = None
+    thresholds: Fact | None = None
     points: Sequence[Fact] | None = None
     mistakes: Sequence[Fact] = ()
     disputed: Sequence[Fact] = ()

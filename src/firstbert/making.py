@@ -16,6 +16,7 @@ from firstbert.markup import (
     answer,
     count,
     cut,
+    decimal,
     drawing,
     escape,
     figure,
@@ -36,7 +37,7 @@ _ON_THE_MAP = 240  # characters of a sentence
 
 
 def layers(facts: ReportFacts) -> str:
-    """Return the accuracy of each way of reading the encoder, and why one was chosen."""
+    """Return the log-loss of each way of reading the encoder, and why one was chosen."""
     reads = facts.layers
     if not reads:
         return ""
@@ -45,40 +46,60 @@ def layers(facts: ReportFacts) -> str:
     rows = [
         [
             own(r["reads"]) + (' <span class="flag">chosen</span>' if r["chosen"] else ""),
-            percent(pointer("layers", i, "accuracy"), r["accuracy"]),
-            _error(pointer("layers", i, "se"), r["se"]),
+            decimal(pointer("layers", i, "log_loss"), r["log_loss"]),
+            "yes" if r["level"] else "",
+            _right(r, i),
         ]
         for i, r in enumerate(reads)
     ]
-    caption = (
-        "Whiskers are one standard error. In the shaded band are those that are less than one standard error behind "
-        "the best."
+    caption = "Filled: level with the best, by a difference within one standard error. Hollow: worse by more than that."
+    losses = [r["log_loss"] for r in reads]
+    if max(losses) > charts.highest(losses):
+        caption += " Those at the upper edge lie beyond it."
+    if any("+" in r["reads"] for r in reads):
+        caption += " Several layers side by side stand at the topmost of them."
+    head = ["Read at", "#Log-loss", "Level with the best", "#Accuracy ± standard error"]
+    return _why(reads) + drawing(
+        charts.layer_curve(reads), caption, legend=legend, behind=folded("The numbers as a table", table(head, rows))
     )
-    behind = folded("The numbers as a table", table(["Read at", "#Accuracy", "#Standard error"], rows))
-    return _why(reads) + drawing(charts.layer_curve(reads), caption, legend=legend, behind=behind)
 
 
 def _why(reads: Sequence[Fact]) -> str:
-    """The choice in words: the one-standard-error rule of Breiman et al. 1984, Classification and regression trees."""
-
-    def told(i: int) -> str:
-        accuracy = percent(pointer("layers", i, "accuracy"), reads[i]["accuracy"])
-        return f"{own(reads[i]['reads'])} ({accuracy} ± {_error(pointer('layers', i, 'se'), reads[i]['se'])})"
-
+    """The choice in words; the tie is Breiman et al.'s (1984, Classification and regression trees, rule 1 SE)."""
     chosen = next((i for i, r in enumerate(reads) if r["chosen"]), None)
     if chosen is None:
         return ""
-    best = max(range(len(reads)), key=lambda i: reads[i]["accuracy"])
-    behind = reads[best]["accuracy"] - reads[chosen]["accuracy"]
-    if behind <= 0:
-        return f"<p>The encoder is read at layer {told(chosen)}, the most accurate of {len(reads)} ways tried.</p>"
-    if behind > reads[best]["se"] or reads[best]["layer"] < reads[chosen]["layer"]:
-        return f"<p>The encoder is read at layer {told(chosen)}; the most accurate was {told(best)}.</p>"
+    read, name = reads[chosen], own(reads[chosen]["reads"])
+    loss, right = _loss(reads, chosen), _right(read, chosen)
+    if read.get("alone") is not None:
+        alone = decimal(pointer("layers", chosen, "alone"), read["alone"])
+        return (
+            f"<p>Layers {name} are read side by side: on the same rows, that lowers the log-loss from {alone}, the "
+            f"least of any one layer, to {loss}. They answer {right} rightly.</p>"
+        )
+    best = min(range(len(reads)), key=lambda i: ("+" in reads[i]["reads"], reads[i]["log_loss"]))
+    if best == chosen:
+        return (
+            f"<p>The encoder is read at layer {name}, which has the least log-loss of {len(reads)} ways tried, {loss}, "
+            f"and answers {right} rightly.</p>"
+        )
+    told = f"<p>The encoder is read at layer {name}, with a log-loss of {loss}; it answers {right} rightly. "
+    if not read["level"] or reads[best]["layer"] < read["layer"]:
+        return f"{told}The least log-loss was {_loss(reads, best)}, at layer {own(reads[best]['reads'])}.</p>"
     return (
-        f"<p>The encoder is read at layer {told(chosen)}. Layer {told(best)} is ahead by less than one standard error, "
-        "no more than chance brings about. That is a tie, and in a tie the shallower wins: what lies above it need not "
-        "be computed.</p>"
+        f"{told}Layer {own(reads[best]['reads'])} has {_loss(reads, best)}: less, but by no more than one standard "
+        "error of the difference, which chance brings about. That is a tie, and in a tie the lower layer wins: those "
+        "above it never need to run.</p>"
     )
+
+
+def _loss(reads: Sequence[Fact], i: int) -> str:
+    return decimal(pointer("layers", i, "log_loss"), reads[i]["log_loss"])
+
+
+def _right(read: Fact, i: int) -> str:
+    shown = percent(pointer("layers", i, "accuracy"), read["accuracy"])
+    return f"{shown} ± {_error(pointer('layers', i, 'se'), read['se'])}"
 
 
 def _error(place: str, se: float) -> str:
@@ -222,8 +243,14 @@ def training(facts: ReportFacts) -> str:
     if m.get("encoder"):
         family = f' <span class="quiet">({escape(m["family"])})</span>' if m.get("family") else ""
         found.append(("Encoder", own(m["encoder"]) + family))
-    names = {"layer": "Layer", "pooling": "Pooling", "precision": "Precision", "C": "C (regularisation)"}
+    names = {"layer": "Layer", "pooling": "Pooling", "precision": "Precision"}
     found += [(title, escape(m[name])) for name, title in names.items() if m.get(name) is not None]
+    scales = {"C": "C (regularisation)", "temperature": "Temperature (calibration)"}
+    found += [
+        (title, figure(pointer("model", name), m[name], f"{m[name]:.4g}"))
+        for name, title in scales.items()
+        if m.get(name) is not None
+    ]
     if m.get("max_length") is not None:
         found.append(("Longest text", f"{count('model/max_length', m['max_length'])} tokens"))
     return pairs(found, "made") if found else ""

@@ -44,6 +44,7 @@ _PARTS = [
         "carry it, how many are answered with it. <b>F1</b>: both in one number, low if either is.",
         sections.per_label,
     ),
+    _Part("thresholds", "A threshold for each label", "", sections.thresholds),
     _Part("confusion", "What is taken for what", "", sections.confusion),
     _Part(
         "reliability",
@@ -56,7 +57,7 @@ _PARTS = [
         "layers",
         "Which layer is read",
         "An encoder works in layers, and the last one isn’t always the most useful. Each was tried by "
-        "cross-validation, on training rows alone.",
+        "cross-validation, on training rows alone; what decides is log-loss, the cost of being sure and wrong.",
         making.layers,
     ),
     _Part("growth", "Would more rows help?", "", making.growth),
@@ -222,7 +223,14 @@ def _weakest(e: Fact) -> str:
 
 def _unsure(e: Fact) -> str:
     chosen = e.get("abstention")
-    if not chosen or chosen.get("error") is None:
+    if not chosen:
+        return ""
+    if chosen["threshold"] > 1:
+        return (
+            '<strong>It marks every answer unsure</strong>: <a href="#coverage">the bound on its errors can’t be '
+            "shown to hold</a>."
+        )
+    if chosen.get("error") is None:
         return ""
     threshold, part = (
         percent("abstention/threshold", chosen["threshold"]),

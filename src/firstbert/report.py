@@ -52,6 +52,8 @@ def _summary(e: Evaluation) -> str:
 
 
 def _abstention(a: Abstention) -> str:
+    if a.threshold > 1:
+        return "Every answer is unsure: no threshold was shown to keep errors within what was asked for."
     line = f"With a confidence of {a.threshold:.3f} or more, {_percent(a.coverage)} of the rows are answered"
     if a.error is None or a.error_interval is None:
         return f"{line}."

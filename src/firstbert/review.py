@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from firstbert.answers import as_jsonl, write
+from firstbert.answers import as_jsonl, check_place, write
 from firstbert.data import Examples, Finding, Label
 from firstbert.errors import DataError, UsageError
 from firstbert.labels import SEPARATOR
@@ -30,6 +30,17 @@ _NO = frozenset(("", "no", "n", "false", "0", "drop"))
 _DELIMITERS = {".tsv": "\t", ".csv": ","}
 
 
+def check_review(path: Path) -> None:
+    """Refuse a place where no review can be written; worth asking before the search.
+
+    Raises:
+        UsageError: the ending is none of .tsv, .csv, .jsonl, or no file can be written there.
+    """
+    if path.suffix.lower() not in (*_DELIMITERS, ".jsonl"):
+        raise UsageError(f"{path}: no format ends in '{path.suffix}'; name a file in .tsv, .csv, .jsonl.")
+    check_place(path)
+
+
 def write_review(path: Path, suspects: Suspects) -> None:
     """Write the suspects down for review, the most doubted first.
 
@@ -40,9 +51,8 @@ def write_review(path: Path, suspects: Suspects) -> None:
     Raises:
         UsageError: the ending is none of these, or the file can't be written.
     """
+    check_review(path)
     ending = path.suffix.lower()
-    if ending not in (*_DELIMITERS, ".jsonl"):
-        raise UsageError(f"{path}: no format ends in '{path.suffix}'; name a file in .tsv, .csv, .jsonl.")
     records = [
         {"line": s.line, "text": s.text, "given": s.given, "suggested": s.suggested, "doubt": round(s.doubt, 4),
          "reason": s.reason, "keep": "", "correct_label": ""}

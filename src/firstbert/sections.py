@@ -122,6 +122,28 @@ def _bar(value: float) -> str:
     return f'<i class="bar" style="--w:{100 * value:.1f}%"></i>'
 
 
+def thresholds(facts: ReportFacts) -> str:
+    """Return each label's threshold, and what they change."""
+    found, e = facts.thresholds, facts.evaluation or {}
+    if not found:
+        return ""
+    told = (
+        "A label is answered where its probability reaches its threshold."
+        if e.get("many")
+        else "The answer is the label whose probability is the largest multiple of its threshold, so that a label with "
+        "a low one is answered more often."
+    )
+    told = f"<p>{told} The thresholds were chosen on the training rows for the best mean of the labels’ F1. "
+    if alike := found.get("alike"):
+        f1, right = (percent(pointer("thresholds", "alike", name), alike[name]) for name in ("macro_f1", "accuracy"))
+        told += (
+            f"On the test rows, macro F1 is {percent('macro_f1', e['macro_f1'])} with them and {f1} without; accuracy "
+            f"is {percent('accuracy', e['accuracy'])} with them and {right} without."
+        )
+    rows = [[own(name), decimal(pointer("thresholds", "labels", name), t)] for name, t in found["labels"].items()]
+    return f"{told}</p>{table(['Label', '#Threshold'], rows, kind='labels')}"
+
+
 def confusion(facts: ReportFacts) -> str:
     """Return which labels are taken for which others."""
     e = facts.evaluation or {}
@@ -241,12 +263,16 @@ def coverage(facts: ReportFacts) -> str:
         "From left to right, more rows are answered, the surest first. The lower the curve, the better the model knows "
         "when it is likely to be wrong."
     )
-    return _guarantee(chosen) + drawing(charts.coverage(points, drawn), caption, behind=behind)
+    return _guarantee(chosen, facts.model.get("promise")) + drawing(
+        charts.coverage(points, drawn), caption, behind=behind
+    )
 
 
-def _guarantee(chosen: Fact | None) -> str:
+def _guarantee(chosen: Fact | None, promise: Fact | None) -> str:
     if chosen is None:
         return "<p>No threshold is set: this model answers every text. Its user can set one by this curve.</p>"
+    if chosen["threshold"] > 1:
+        return _no_guarantee(chosen, promise)
     told = f"<p>Answers less sure than {percent('abstention/threshold', chosen['threshold'])} are marked unsure. "
     if chosen.get("max_error") is not None:
         most = percent("abstention/max_error", chosen["max_error"])
@@ -254,6 +280,8 @@ def _guarantee(chosen: Fact | None) -> str:
         if chosen.get("confidence") is not None:
             told += f", which holds with a confidence of {percent('abstention/confidence', chosen['confidence'])}"
         told += ", for texts that come from where the training rows came from. "
+        if promise is not None:
+            told += f"{_rests_on(promise)} held out in training show that. "
     if chosen["error"] is None:
         return told + "No test row was answered.</p>"
     bounds = interval("abstention/error_interval", chosen.get("error_interval"))
@@ -262,6 +290,24 @@ def _guarantee(chosen: Fact | None) -> str:
         f"{percent('abstention/error', chosen['error'])} of those wrongly{f' ({bounds})' if bounds else ''}"
         f"{_kept(chosen)}.</p>"
     )
+
+
+def _no_guarantee(chosen: Fact, promise: Fact | None) -> str:
+    told = "<p><strong>Every answer is marked unsure.</strong> No threshold could be shown to keep errors within "
+    told += (
+        "what was asked for"
+        if chosen.get("max_error") is None
+        else percent("abstention/max_error", chosen["max_error"])
+    )
+    if chosen.get("confidence") is not None:
+        told += f", with a confidence of {percent('abstention/confidence', chosen['confidence'])}"
+    if promise is not None:
+        told += f", by {_rests_on(promise)} held out in training"
+    return told + ". Allow more errors, or give it more rows.</p>"
+
+
+def _rests_on(promise: Fact) -> str:
+    return f"{count('model/promise/rows', promise['rows'])} {plural(promise['rows'], 'row')}"
 
 
 def _kept(chosen: Fact) -> str:

@@ -19,8 +19,9 @@ from firstbert.data import Examples
 from firstbert.engine import open_engine
 from firstbert.errors import DataError
 from firstbert.evaluate import Evaluation, truth
-from firstbert.facts import ReportFacts
+from firstbert.facts import Fact, ReportFacts
 from firstbert.growth import learning_curve
+from firstbert.outcome import Outcome
 from firstbert.predictor import Predictions, answer_text, label_text
 from firstbert.projection import map_points
 from firstbert.targets import encode_labels
@@ -50,23 +51,25 @@ def report_facts(  # noqa: PLR0917 - what is not there yet is left out from the 
     """
     facts = ReportFacts(
         title=Path(str(model.training.get("data", name))).name, model=_about(model, name),
-        layers=_layers(model.training), growth=model.training.get("growth"), commands=tuple(commands),
+        layers=_layers(model.training), growth=model.training.get("growth"),
+        thresholds=_thresholds(model), commands=tuple(commands),
     )  # fmt: skip
     if test is None or predictions is None or evaluation is None:
         return facts
     right = (truth(test, predictions) == predictions.chosen).all(axis=1)
     return replace(
         facts,
-        evaluation=with_promise(evaluation.as_dict(), model),
+        evaluation=with_promise(evaluation.as_dict(), model.training),
+        thresholds=_thresholds(model, test, predictions),
         points=_points(model, test, predictions),
         mistakes=_mistakes(test, predictions, right),
         findings=tuple(finding.message for finding in test.findings),
     )
 
 
-def with_promise(evaluation: dict[str, Any], model: Artifact) -> dict[str, Any]:
-    """Return the evaluation with what the model promises beside what was found."""
-    promise, found = model.training.get("promise"), evaluation["abstention"]
+def with_promise(evaluation: dict[str, Any], training: Fact) -> dict[str, Any]:
+    """Return the evaluation with what the model promises, as its training facts have it, beside what was found."""
+    promise, found = training.get("promise"), evaluation["abstention"]
     if promise and found:
         evaluation["abstention"] = found | {name: promise[name] for name in ("max_error", "confidence")}
     return evaluation
@@ -105,6 +108,8 @@ def _about(model: Artifact, name: str) -> dict[str, Any]:
         "precision": predictor.encoder.precision,
         "max_length": predictor.encoder.max_length,
         "C": training.get("C"),
+        "temperature": predictor.calibration.temperature,
+        "promise": training.get("promise"),
         "n_train": training.get("rows"),
         "seed": training.get("seed"),
         "weights_sha256": predictor.weights_sha256,
@@ -115,9 +120,18 @@ def _about(model: Artifact, name: str) -> dict[str, Any]:
 
 def _layers(training: dict[str, Any]) -> list[dict[str, Any]] | None:
     tried = training.get("layers")
-    return tried and [
-        {
-            "reads": " + ".join(f"{layer} {place['pooling']}" for layer in place["layers"]),
+    if not tried:
+        return None
+    found: dict[str, dict[str, Any]] = {}
+    alone = None
+    for place in tried:
+        reads = " + ".join(f"{layer} {place['pooling']}" for layer in place["layers"])
+        if reads in found:  # the best layer once more, on the rows that joining it with others was tried on
+            alone = place["log_loss"]
+            found[reads]["chosen"] |= place["chosen"]
+            continue
+        found[reads] = {
+            "reads": reads,
             "layer": max(place["layers"]),
             "pooling": place["pooling"],
             "accuracy": place["accuracy"],
@@ -125,9 +139,26 @@ def _layers(training: dict[str, Any]) -> list[dict[str, Any]] | None:
             "log_loss": place["log_loss"],
             "level": place["level"],
             "chosen": place["chosen"],
-        }
-        for place in tried
-    ]
+        } | ({"alone": alone} if len(place["layers"]) > 1 else {})
+    return list(found.values())
+
+
+def _thresholds(
+    model: Artifact, test: Examples | None = None, predictions: Predictions | None = None
+) -> dict[str, Any] | None:
+    """Each label's threshold, and what the answers would be worth if all were alike."""
+    predictor = model.predictor
+    if predictor.decision.thresholds is None:
+        return None
+    names = map(label_text, predictor.labels)
+    found: dict[str, Any] = {"labels": dict(zip(names, predictor.decision.thresholds, strict=True))}
+    if test is not None and predictions is not None:
+        alike = replace(predictions, decision=replace(predictions.decision, thresholds=None))
+        outcome = Outcome(truth(test, alike), alike)
+        macro_f1 = float(outcome.sums(np.ones((1, outcome.n), np.int32)).whole()["macro_f1"][0])
+        if not np.isnan(macro_f1):
+            found["alike"] = {"macro_f1": macro_f1, "accuracy": float(outcome.right.mean())}
+    return found
 
 
 def _true(test: Examples) -> list[str]:

@@ -68,13 +68,13 @@ def round_values(low: float, high: float, most: int = 6) -> list[float]:
     return [round(k * step, 12) for k in range(first, last + 1)]
 
 
-def marker(k: int, x: float, y: float, r: float = 4) -> str:
-    """Return the mark of the k-th label: a colour and a shape of its own, until they run out."""
+def marker(k: int, x: float, y: float, r: float = 4, kind: str = "") -> str:
+    """Return the mark of the k-th label: a colour and a shape of its own, until they run out; `kind` adds a class."""
     k = min(k, COLOURS - 1)
     outline = _OUTLINES.get(k)
     if outline is None:
-        return dot(x, y, r if k == 0 else 0.7 * r, f"s{k}")
-    return shape([(x + r * dx, y + r * dy) for dx, dy in outline], f"s{k}")
+        return dot(x, y, r if k == 0 else 0.7 * r, f"s{k} {kind}".strip())
+    return shape([(x + r * dx, y + r * dy) for dx, dy in outline], f"s{k} {kind}".strip())
 
 
 def swatch(k: int) -> str:

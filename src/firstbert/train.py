@@ -15,26 +15,28 @@ from typing import Any, Literal
 import numpy as np
 from sklearn.base import clone
 
-from firstbert import artifact
+from firstbert import __version__, answers, artifact
 from firstbert.artifact import Artifact
 from firstbert.classifier import SentenceClassifier
 from firstbert.data import DataOptions, Examples, read, without_overlap
 from firstbert.errors import DataError, UsageError
 from firstbert.evaluate import Evaluation, carried_by, evaluate
+from firstbert.facts import ReportFacts
 from firstbert.labels import rare
 from firstbert.page import write
 from firstbert.predictor import Predictions
 from firstbert.review import drop_rows
-from firstbert.summary import growth, report_facts, with_training_rows
+from firstbert.summary import growth, report_facts, with_promise, with_training_rows
 from firstbert.targets import encode_labels, hold_out
 
 INT8_ROWS = 1000  # enough to see a loss of a point
 
 _IMBALANCE = 10  # times as many rows of one label as of another
 _KEPT = (
-    "n", "accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "log_loss", "brier", "ece", "baseline_accuracy",
-    "intervals",
+    "n", "accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "pr_auc", "log_loss", "brier", "ece",
+    "baseline_accuracy", "intervals", "bootstrap", "abstention",
 )  # fmt: skip
+_KEPT_PER_LABEL = ("precision", "recall", "f1", "support")
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ class Training:
             "promise": self.classifier.facts_["promise"],
             "layers": self.classifier.facts_["layers"],
             "report": self.report and str(self.report),
-            "test": None if self.test is None else self.test.as_dict(),
+            "test": None if self.test is None else with_promise(self.test.as_dict(), self.classifier.facts_),
         }
 
 
@@ -122,23 +124,42 @@ def train(options: TrainOptions, say: Callable[[str], None] = lambda message: No
     """
     start = time.perf_counter()
     artifact.check_target(options.output)
+    _check_report(options)
     train_rows, test_rows = _rows(options, say)
     say(f"Training on {len(train_rows.texts)} rows of {train_rows.source}.")
     classifier = SentenceClassifier(random_state=options.seed, **options.classifier)
     if classifier.precision == "int8":
         _check_int8(train_rows, classifier, options, say)
     classifier.fit_examples(train_rows)
-    classifier.facts_["data"] = train_rows.source
+    classifier.facts_ |= {"data": train_rows.source, "command": options.command}
+    classifier.facts_["versions"] = {"firstbert": __version__} | classifier.facts_["versions"]
     _say_what_was_found(classifier, train_rows, say)
     test = predictions = None
     if test_rows is not None:
         predictions = classifier.predictor_.predict(test_rows.texts, cache=classifier.cache)
         test = evaluate(test_rows, predictions)
-        classifier.facts_["test"] = {name: getattr(test, name) for name in _KEPT}
-    if options.report:
-        _report(options, classifier, (train_rows, test_rows), predictions, test)
+        classifier.facts_["test"] = _kept(test)
+    facts = _report(options, classifier, (train_rows, test_rows), predictions, test) if options.report else None
     folder = classifier.save(options.output, portable=options.portable)
+    if options.report and facts:
+        write(options.report, facts)  # last: it may stand in the model folder
     return Training(folder, classifier, len(train_rows.texts), time.perf_counter() - start, test, options.report)
+
+
+def _check_report(options: TrainOptions) -> None:
+    """Refuse a place for the report before the training; the model folder itself is made by then."""
+    if options.report is None or options.report.absolute().parent == options.output.absolute():
+        return
+    if options.report.absolute() == options.output.absolute():
+        raise UsageError(f"{options.report}: is to be the model's folder; name another place for the report.")
+    answers.check_place(options.report)
+
+
+def _kept(test: Evaluation) -> dict[str, Any]:
+    """What of the measuring goes into the model folder."""
+    found = test.as_dict()
+    scores = {label: {name: scores[name] for name in _KEPT_PER_LABEL} for label, scores in found["per_class"].items()}
+    return {name: found[name] for name in _KEPT} | {"per_class": scores}
 
 
 def _say_what_was_found(classifier: SentenceClassifier, rows: Examples, say: Callable[[str], None]) -> None:
@@ -169,14 +190,13 @@ def _promised(bound: dict[str, Any]) -> str:
 def _report(
     options: TrainOptions, classifier: SentenceClassifier, rows: tuple[Examples, Examples | None],
     predictions: Predictions | None, test: Evaluation | None,
-) -> None:  # fmt: skip
+) -> ReportFacts:  # fmt: skip
     train_rows, test_rows = rows
     model = Artifact(classifier.predictor_, classifier.facts_, ())
     classifier.facts_["growth"] = growth(model, train_rows, cache=classifier.cache)
     commands = (options.command,) if options.command else ()
     facts = report_facts(model, str(options.output), test_rows, predictions, test, commands)
-    assert options.report
-    write(options.report, with_training_rows(facts, model, train_rows, cache=classifier.cache))
+    return with_training_rows(facts, model, train_rows, cache=classifier.cache)
 
 
 def _check_int8(
