@@ -319,11 +319,3 @@ def test_untouched_it_loads(folder: Path) -> None:
     assert loaded.predictor_.encoder.layer == (1, 2)
     assert open_engine(loaded.predictor_.encoder).layer == (1, 2)
     assert loaded.predictor_.decision.thresholds is not None and loaded.predictor_.decision.accept is not None
-
-
-def test_calibration_can_be_left_out() -> None:
-    _, _, kind = sentences(90)
-    noisy = [label ^ (i % 4 == 0) for i, label in enumerate(kind)]  # so that a large C is too sure
-    eager = replace(ONE, C=1.0)
-    assert fitted(labels=noisy, options=eager).predictor.calibration.temperature > 1.5
-    assert fitted(labels=noisy, options=replace(eager, calibrate=False)).predictor.calibration.temperature == 1.0

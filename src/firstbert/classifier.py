@@ -40,8 +40,6 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             on the training rows.
         class_weight: None, ``"balanced"``, or label → weight.
         folds: of that cross-validation.
-        calibrate: learn a temperature for the scores, so that probabilities come true; not wanted where rows were left
-            out because a model found them hard.
         thresholds: ``"equal"``: the most probable label is answered; ``"macro_f1"``: each label gets a threshold, so
             that the mean of the labels' F1 is largest, which finds more of rare labels and costs some accuracy.
         max_error: bound the share of wrong answers among those that are not unsure, 0.05 say, by holding out a quarter
@@ -82,7 +80,6 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         C: float | Literal["auto"] = "auto",
         class_weight: Mapping[Label, float] | Literal["balanced"] | None = None,
         folds: int = 5,
-        calibrate: bool = True,
         thresholds: Thresholds = "equal",
         max_error: float | None = None,
         confidence: float = 0.9,
@@ -101,7 +98,6 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.C = C
         self.class_weight = class_weight
         self.folds = folds
-        self.calibrate = calibrate
         self.thresholds = thresholds
         self.max_error = max_error
         self.confidence = confidence
@@ -146,9 +142,8 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         layer = tuple(self.layer) if isinstance(self.layer, list) else self.layer
         engine = {field.name: getattr(self, field.name) for field in fields(EngineOptions)} | {"layer": layer}
         return FitOptions(
-            engine=EngineOptions(**engine), C=self.C, class_weight=self.class_weight, folds=self.folds,
-            seed=self.random_state, calibrate=self.calibrate, thresholds=self.thresholds, max_error=self.max_error,
-            confidence=self.confidence, cache=self.cache,
+            EngineOptions(**engine), self.C, self.class_weight, self.folds, self.random_state, self.thresholds,
+            self.max_error, self.confidence, self.cache,
         )  # fmt: skip
 
     def predictions(self, X: Any) -> Predictions:

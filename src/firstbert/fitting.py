@@ -42,8 +42,6 @@ class FitOptions:
         class_weight: None, ``"balanced"``, or label → weight.
         folds: of the cross-validation.
         seed: of the folds and of what is held out.
-        calibrate: learn a temperature for the scores; not where rows were left out because a model found them hard:
-            on those that are left, folds look better than new texts will.
         thresholds: ``"equal"``, or ``"macro_f1"``: one for each label, so that the mean of the labels' F1 is largest.
         max_error: bound the share of wrong answers among those that are not unsure; None: no answer is unsure.
         confidence: with which that bound holds.
@@ -55,7 +53,6 @@ class FitOptions:
     class_weight: Mapping[Label, float] | Literal["balanced"] | None = None
     folds: int = 5
     seed: int = 0
-    calibrate: bool = True
     thresholds: Thresholds = "equal"
     max_error: float | None = None
     confidence: float = 0.9
@@ -146,7 +143,7 @@ class _Fitting:
         encoded = encoded or encode(engine, self.examples.texts, self.options.cache)
         fit = fit_head(encoded.joined[rows], y, self.head_options, weight)
         targets = self.head_options.targets(y, weight)
-        calibration = calibrate(fit.scores if self.options.calibrate else None, targets)
+        calibration = calibrate(fit.scores, targets)
         decision = Decision(self.many, self._thresholds(fit, calibration, targets.carried))
         predictor = Predictor(
             tuple(self.labels), fit.head, engine_options, engine.prepared.weights_sha256, calibration, decision
