@@ -7,7 +7,6 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from unittest import mock
 
 import numpy as np
 
@@ -46,7 +45,6 @@ class Case:
         y: (N,) labels as given, 0 or 1.
         probabilities: (N, 2), out of fold.
         found: by firstbert.
-        C: the penalty that it tells to go on with.
     """
 
     texts: list[str]
@@ -54,7 +52,6 @@ class Case:
     y: ClassIndex
     probabilities: DoubleArray
     found: Suspects
-    C: float
 
 
 def flips(trust: Trust, name: str) -> dict[str, Any]:
@@ -69,12 +66,12 @@ def flips(trust: Trust, name: str) -> dict[str, Any]:
         ranks, issues, version = _cleanlab(trust, case)
         flagged = np.array([row.row for row in case.found.rows], np.intp)
         trials.append({
-            "seed": seed, "flipped": int(case.flipped.sum()), "noise": case.found.noise, "C": case.C,
+            "seed": seed, "flipped": int(case.flipped.sum()), "noise": case.found.noise,
             "precision": {name: _precision(case.flipped, order) for name, order in ranks.items()},
             "flagged": {OURS: _flagged(case.flipped, flagged)}
                        | ({} if issues is None else {"cleanlab": _flagged(case.flipped, issues)}),
             "fits": {
-                kind: _fit(trust.classifier(name, C=rows.C, random_state=seed), rows, unseen)
+                kind: _fit(trust.classifier(name, random_state=seed), rows, unseen)
                 for kind, rows in _trained_on(case, flagged, labels).items()
             },
         })  # fmt: skip
@@ -91,9 +88,8 @@ def _case(encoder: str, texts: list[str], y: ClassIndex, seed: int) -> Case:
     flipped[np.random.default_rng(seed).permutation(len(y))[: round(SHARE * len(y))]] = True
     given = np.where(flipped, 1 - y, y)
     examples = from_lists(texts, given.tolist())
-    with mock.patch.object(check, "find_suspects", wraps=check.find_suspects) as spy:
-        found, C = check.doubtful(examples, EngineOptions(encoder), seed)
-    return Case(texts, flipped, given, spy.call_args.args[3], found, C)
+    found, probabilities = check.doubtful(examples, EngineOptions(encoder), seed)
+    return Case(texts, flipped, given, probabilities, found)
 
 
 # ---------------------------------------------------------------- precision
@@ -139,30 +135,26 @@ def _flagged(flipped: BoolArray, rows: ClassIndex) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Rows:
-    """What a classifier is trained on: texts, labels, and the penalty, or that it is chosen."""
+    """What a classifier is trained on: texts, labels, and which of them its head isn't fitted on."""
 
     texts: list[str]
     labels: list[int]
-    C: Any = "auto"
-
-    def without(self, rows: ClassIndex, C: Any = "auto") -> Rows:
-        left = np.setdiff1d(np.arange(len(self.texts)), rows).tolist()
-        return Rows([self.texts[i] for i in left], [self.labels[i] for i in left], C)
+    left_out: frozenset[int] = frozenset()
 
 
 def _trained_on(case: Case, flagged: ClassIndex, labels: list[int]) -> dict[str, Rows]:
-    """As the printed command does it, flagged rows are left out with the penalty found while they were in."""
-    given = Rows(case.texts, case.y.tolist())
+    """Rows are left out as `train --drop` does it: of the fit alone."""
+    given = case.y.tolist()
     return {
         "clean": Rows(case.texts, labels),
-        "flipped": given,
-        "without the flagged rows": given.without(flagged, case.C),
-        "without the flipped rows": given.without(np.flatnonzero(case.flipped)),
+        "flipped": Rows(case.texts, given),
+        "without the flagged rows": Rows(case.texts, given, frozenset(flagged.tolist())),
+        "without the flipped rows": Rows(case.texts, given, frozenset(np.flatnonzero(case.flipped).tolist())),
     }
 
 
 def _fit(classifier: SentenceClassifier, rows: Rows, unseen: Examples) -> dict[str, Any]:
-    classifier.fit(rows.texts, rows.labels)
+    classifier.fit_examples(from_lists(rows.texts, rows.labels), left_out=rows.left_out)
     measured = evaluate(unseen, classifier.predictions(unseen.texts), bootstrap=_ONCE)
     layer = classifier.predictor_.engine.layer
     return {"accuracy": measured.accuracy, "log_loss": measured.log_loss, "layer": layer, "C": classifier.C_}

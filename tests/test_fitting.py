@@ -319,3 +319,19 @@ def test_untouched_it_loads(folder: Path) -> None:
     assert loaded.predictor_.encoder.layer == (1, 2)
     assert open_engine(loaded.predictor_.encoder).layer == (1, 2)
     assert loaded.predictor_.decision.thresholds is not None and loaded.predictor_.decision.accept is not None
+
+
+def test_rows_left_out_are_left_out_of_the_fit_alone() -> None:
+    texts, topics, _ = sentences(90)
+    examples = from_lists(texts, topics)
+    whole, part = fit(examples, ONE), fit(examples, ONE, left_out={0, 5, 7})
+    assert (part.fit.C, part.fit.curve) == (whole.fit.C, whole.fit.curve)
+    assert part.predictor.calibration == whole.predictor.calibration
+    assert (part.facts["rows"], part.facts["left_out"], whole.facts["left_out"]) == (87, 3, 0)
+    rest = [i for i in range(90) if i not in (0, 5, 7)]
+    same = fit(from_lists([texts[i] for i in rest], [topics[i] for i in rest]), replace(ONE, C=whole.fit.C))
+    assert np.array_equal(part.predictor.head.weight, same.predictor.head.weight)
+    assert not np.array_equal(part.predictor.head.weight, whole.predictor.head.weight)
+    film = [i for i, topic in enumerate(topics) if topic == "film"]
+    with pytest.raises(DataError, match="no row labelled 'film' is left"):
+        fit(examples, ONE, left_out=film)

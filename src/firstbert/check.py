@@ -24,7 +24,7 @@ from firstbert.head import HeadOptions, cross_validate
 from firstbert.review import check_review, write_review
 from firstbert.suspects import Suspects, find_suspects, pooled
 from firstbert.table import excerpt
-from firstbert.targets import assign_folds, encode_labels
+from firstbert.targets import DoubleArray, assign_folds, encode_labels
 
 _SHOWN = 10
 
@@ -57,18 +57,16 @@ class Checked:
     Attributes:
         suspects: rows whose label is in doubt.
         output: where they were written.
-        C: the penalty that cross-validation chose with all rows in.
         retrain: the commands that go on from here.
     """
 
     suspects: Suspects
     output: Path
-    C: float
     retrain: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """Return the facts ready for JSON."""
-        facts = {"output": str(self.output), "C": self.C, "retrain": list(self.retrain)}
+        facts = {"output": str(self.output), "retrain": list(self.retrain)}
         return self.suspects.as_dict() | facts
 
     def as_text(self) -> str:
@@ -99,14 +97,14 @@ def check_labels(options: CheckOptions, say: Callable[[str], None] = lambda mess
     examples = read(options.data, options.reading)
     for finding in examples.findings:
         say(finding.message)
-    suspects, C = doubtful(examples, options.encoder, options.seed, cache=options.cache)
+    suspects, _ = doubtful(examples, options.encoder, options.seed, cache=options.cache)
     write_review(options.output, suspects)
     for line in suspects.notes:
         say(line)
-    return Checked(suspects, options.output, C, (_retrain(options, C),))
+    return Checked(suspects, options.output, (_retrain(options),))
 
 
-def _retrain(options: CheckOptions, C: float) -> str:
+def _retrain(options: CheckOptions) -> str:
     """The command that reads the same rows in the same way; what is as it would be anyway isn't typed."""
     rows, encoder = options.reading, options.encoder
     data = options.data if isinstance(options.data, str | Path) else "DATA"
@@ -120,13 +118,12 @@ def _retrain(options: CheckOptions, C: float) -> str:
     }  # fmt: skip
     for name, (value, usual) in flags.items():
         words += [f"--{name}", value] if value != usual else []
-    # Without the rows that a cross-validation got wrong, another would be too hopeful and choose too large a C.
-    return shlex.join(map(str, [*words, "--C", f"{C:g}"]))
+    return shlex.join(map(str, words))
 
 
 def doubtful(
     examples: Examples, encoder: EngineOptions, seed: int = 0, *, cache: bool = True
-) -> tuple[Suspects, float]:
+) -> tuple[Suspects, DoubleArray]:
     """Find the rows whose label is in doubt, by what four layers of an encoder make of them together.
 
     Args:
@@ -136,7 +133,7 @@ def doubtful(
         cache: keep vectors in the cache folder and take them from there.
 
     Returns:
-        The suspects, and the penalty that was chosen for the last layer.
+        The suspects, and the (N, C) probabilities that they were found by.
 
     Raises:
         DataError: there are too few rows.
@@ -160,4 +157,4 @@ def doubtful(
         scores = [*others, tried.scores[:, options.grid.index(C)]]
     probabilities = pooled(scores, many=targets.many)
     found = find_suspects(examples, classes, y, probabilities, vectors=np.ascontiguousarray(vectors[:, -1]))
-    return found, C
+    return found, probabilities

@@ -5,7 +5,7 @@ After artifact.py on the way of a sentence. What it learns is a `Predictor`; the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -125,9 +125,9 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.matrix_type_: np.dtype[Any] | None = kind
         return self
 
-    def fit_examples(self, examples: Examples, sample_weight: Any = None) -> Self:
-        """Fit on rows that `firstbert.data` has read and checked already."""
-        fitted = fit(examples, self._fit_options(), sample_weight)
+    def fit_examples(self, examples: Examples, sample_weight: Any = None, left_out: Collection[int] = ()) -> Self:
+        """Fit on rows that `firstbert.data` has read and checked already; see `firstbert.fitting.fit`."""
+        fitted = fit(examples, self._fit_options(), sample_weight, left_out)
         warn_of_truncation(fitted.truncated, self.max_length)
         self.C_, self.cv_accuracy_, self.facts_ = fitted.fit.C, fitted.fit.accuracy, fitted.facts
         return self._take(fitted.predictor)

@@ -6,7 +6,7 @@ thresholds. classifier.py gives it scikit-learn's face.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any, Literal, cast, get_args
@@ -80,16 +80,18 @@ class Fitted:
     facts: dict[str, Any]
 
 
-def fit(examples: Examples, options: FitOptions, sample_weight: Any = None) -> Fitted:
+def fit(examples: Examples, options: FitOptions, sample_weight: Any = None, left_out: Collection[int] = ()) -> Fitted:
     """Fit a classifier on a frozen encoder's vectors.
 
     Args:
         examples: with labels.
         options: see there.
         sample_weight: (N,), None for equal weights.
+        left_out: positions of rows that the head isn't fitted on, since their labels are in doubt. All else, from the
+            choice of the layer to the bound on errors, is done with them: those that stay are the easy ones.
 
     Raises:
-        DataError: fewer than two labels.
+        DataError: fewer than two labels, or all rows of one are left out.
         UsageError: an option makes no sense.
         EncoderError, SourceError: the encoder can't be used or had.
     """
@@ -97,7 +99,7 @@ def fit(examples: Examples, options: FitOptions, sample_weight: Any = None) -> F
     if examples.labels is None:
         raise UsageError("fit needs labels.")
     labels, y = encode_labels(examples.labels)
-    return _Fitting(examples, options, labels, y, _weights(sample_weight, len(y))).run()
+    return _Fitting(examples, options, labels, y, _weights(sample_weight, len(y)), left_out).run()
 
 
 def _check(options: FitOptions) -> None:
@@ -127,21 +129,23 @@ def _weights(sample_weight: Any, n: int) -> DoubleArray | None:
 class _Fitting:
     """One call of `fit`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - made by `fit` alone
         self, examples: Examples, options: FitOptions, labels: list[Label], y: ClassIndex | BoolArray,
-        weight: DoubleArray | None,
+        weight: DoubleArray | None, left_out: Collection[int],
     ) -> None:  # fmt: skip
         self.examples, self.options, self.labels, self.y, self.weight = examples, options, labels, y, weight
         self.many = y.ndim == 2
+        self.left_out = np.isin(np.arange(len(y)), sorted(left_out))
         self.head_options = HeadOptions(options.C, self._class_weight(), options.folds, options.seed)
 
     def run(self) -> Fitted:
         rows, held = self._parts()
+        self._check_left(rows)
         y, weight = self.y[rows], None if self.weight is None else self.weight[rows]
         engine_options, found, encoded = self._place(rows, y, weight)
         engine = open_engine(engine_options)
         encoded = encoded or encode(engine, self.examples.texts, self.options.cache)
-        fit = fit_head(encoded.joined[rows], y, self.head_options, weight)
+        fit = fit_head(encoded.joined[rows], y, self.head_options, weight, self.left_out[rows])
         targets = self.head_options.targets(y, weight)
         calibration = calibrate(fit.scores, targets)
         decision = Decision(self.many, self._thresholds(fit, calibration, targets.carried))
@@ -153,6 +157,11 @@ class _Fitting:
             predictor = replace(predictor, decision=replace(decision, accept=bound.threshold))
         facts = self._facts(fit, found, bound, encoded) | {"versions": _versions(engine.prepared.libraries)}
         return Fitted(predictor, fit, found, bound, encoded.truncated, facts)
+
+    def _check_left(self, rows: ClassIndex) -> None:
+        carried = self.head_options.targets(self.y).carried[rows]
+        for c in np.flatnonzero(~carried[~self.left_out[rows]].any(axis=0)):
+            raise DataError(f"{self.examples.source}: no row labelled {self.labels[c]!r} is left to learn from.")
 
     def _class_weight(self) -> Mapping[int, float] | Literal["balanced"] | None:
         if not isinstance(self.options.class_weight, Mapping):
@@ -243,8 +252,9 @@ class _Fitting:
 
     def _facts(self, fit: Fit, found: Search | None, bound: Promise | None, encoded: Encoded) -> dict[str, Any]:
         return {
-            "rows": len(self.y),
-            "rows_per_label": self.head_options.targets(self.y).carried.sum(axis=0).tolist(),
+            "rows": int((~self.left_out).sum()),
+            "rows_per_label": self.head_options.targets(self.y).carried[~self.left_out].sum(axis=0).tolist(),
+            "left_out": int(self.left_out.sum()),
             "truncated_rows": int(encoded.truncated.sum()),
             "data_sha256": self.examples.sha256,
             "seed": self.options.seed,

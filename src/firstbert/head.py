@@ -91,6 +91,7 @@ def fit_head(
     y: ClassIndex | BoolArray,
     options: HeadOptions,
     sample_weight: DoubleArray | None = None,
+    left_out: BoolArray | None = None,
 ) -> Fit:
     """Fit a logistic regression on standardised vectors.
 
@@ -100,6 +101,8 @@ def fit_head(
             carries: then each label is fitted for itself.
         options: see there.
         sample_weight: (N,), None for equal weights.
+        left_out: (N,) rows that the head isn't fitted on, though C is chosen with them: without rows that a
+            cross-validation got wrong, the next one would be too hopeful. Some row of each class must stay.
 
     Raises:
         DataError: fewer than two classes.
@@ -115,7 +118,8 @@ def fit_head(
     with threadpool_limits(1, user_api="blas"):
         tried = cross_validate(spectrum(vectors, sample_weight), targets, options)
         C = options.grid[0] if options.C != "auto" else DEFAULT_C if tried is None else tried.C
-        head = _fit(vectors, targets, C)
+        kept = np.ones(len(y), np.bool_) if left_out is None else ~left_out
+        head = _fit(vectors[kept], targets.take(kept), C)
     if tried is None:
         return Fit(head, C)
     return Fit(head, C, tried.curve[C][0], tried.curve, tried.scores[:, options.grid.index(C)].astype(np.float64))

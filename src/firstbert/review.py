@@ -81,8 +81,27 @@ class _Verdict:
     correct: str
 
 
+@dataclass(frozen=True)
+class Reviewed:
+    """Rows after a review.
+
+    Attributes:
+        examples: all of them, with the labels that were corrected.
+        dropped: positions of those to leave out.
+    """
+
+    examples: Examples
+    dropped: frozenset[int]
+
+
 def drop_rows(examples: Examples, path: str | os.PathLike[str]) -> Examples:
-    """Take out the rows that a review file names, but for those it keeps or gives another label.
+    """Take out the rows that a review file names, but for those it keeps or gives another label; see `reviewed`."""
+    after = reviewed(examples, path)
+    return after.examples.take([i for i in range(len(examples.texts)) if i not in after.dropped])
+
+
+def reviewed(examples: Examples, path: str | os.PathLike[str]) -> Reviewed:
+    """Read what a review file says about rows.
 
     Args:
         examples: the rows that the file was made from.
@@ -90,7 +109,7 @@ def drop_rows(examples: Examples, path: str | os.PathLike[str]) -> Examples:
             replaces its label. Other columns may be missing, all but `line` and `text`.
 
     Returns:
-        What is left, with a finding that counts.
+        The rows, with a finding that counts.
 
     Raises:
         DataError: the file can't be read, isn't of these rows, holds a word that can't be understood or a label that
@@ -113,19 +132,19 @@ def drop_rows(examples: Examples, path: str | os.PathLike[str]) -> Examples:
             changed.add(i)
         elif not v.keep:
             dropped.add(i)
-    return _without(examples, labels, dropped, changed, os.fspath(path))
+    return Reviewed(_told(examples, labels, dropped, changed, os.fspath(path)), frozenset(dropped))
 
 
-def _without(examples: Examples, labels: list[Any], dropped: set[int], changed: set[int], path: str) -> Examples:
-    left = [i for i in range(len(examples.texts)) if i not in dropped]
-    if not left:
+def _told(examples: Examples, labels: list[Any], dropped: set[int], changed: set[int], path: str) -> Examples:
+    if len(dropped) == len(examples.texts):
         raise DataError(f"{path}: names every row of {examples.source}: nothing is left to train on")
     findings = []
     for kind, rows, what in (("dropped", dropped, "dropped"), ("relabelled", changed, "given another label")):
         if rows:
             lines = tuple(examples.lines[i] for i in sorted(rows))
             findings.append(Finding(kind, lines, told(examples.place, lines, f"{what} by {path}")))
-    result = replace(examples, labels=labels if examples.labels is not None else None).take(left)
+    every = range(len(examples.texts))
+    result = replace(examples, labels=labels if examples.labels is not None else None).take(every)
     return replace(result, findings=(*examples.findings, *findings))
 
 

@@ -25,7 +25,7 @@ from firstbert.facts import ReportFacts
 from firstbert.labels import rare
 from firstbert.page import write
 from firstbert.predictor import Predictions
-from firstbert.review import drop_rows
+from firstbert.review import reviewed
 from firstbert.summary import growth, report_facts, with_promise, with_training_rows
 from firstbert.targets import encode_labels, hold_out
 
@@ -51,7 +51,7 @@ class TrainOptions:
         seed: of the hold-out and of the cross-validation.
         portable: put the encoder into the model folder.
         max_int8_loss: with int8, the most points of cross-validated accuracy it may cost against fp32.
-        drop: a file that `check_labels` wrote; what it says is dropped or relabelled before anything else.
+        drop: a file that `check_labels` wrote; the head isn't fitted on the rows it drops, and labels it corrects are.
         report: an HTML file to write.
         command: what was typed, for the report.
         reading: columns, bad rows, repeats.
@@ -125,12 +125,12 @@ def train(options: TrainOptions, say: Callable[[str], None] = lambda message: No
     start = time.perf_counter()
     artifact.check_target(options.output)
     _check_report(options)
-    train_rows, test_rows = _rows(options, say)
-    say(f"Training on {len(train_rows.texts)} rows of {train_rows.source}.")
+    train_rows, test_rows, left_out = _rows(options, say)
+    say(f"Training on {len(train_rows.texts) - len(left_out)} rows of {train_rows.source}.")
     classifier = SentenceClassifier(random_state=options.seed, **options.classifier)
     if classifier.precision == "int8":
         _check_int8(train_rows, classifier, options, say)
-    classifier.fit_examples(train_rows)
+    classifier.fit_examples(train_rows, left_out=left_out)
     classifier.facts_ |= {"data": train_rows.source, "command": options.command}
     classifier.facts_["versions"] = {"firstbert": __version__} | classifier.facts_["versions"]
     _say_what_was_found(classifier, train_rows, say)
@@ -143,7 +143,7 @@ def train(options: TrainOptions, say: Callable[[str], None] = lambda message: No
     folder = classifier.save(options.output, portable=options.portable)
     if options.report and facts:
         write(options.report, facts)  # last: it may stand in the model folder
-    return Training(folder, classifier, len(train_rows.texts), time.perf_counter() - start, test, options.report)
+    return Training(folder, classifier, classifier.facts_["rows"], time.perf_counter() - start, test, options.report)
 
 
 def _check_report(options: TrainOptions) -> None:
@@ -218,21 +218,27 @@ def _check_int8(
     say(f"{cost}.")
 
 
-def _rows(options: TrainOptions, say: Callable[[str], None]) -> tuple[Examples, Examples | None]:
-    """The rows to fit on and those to measure on; told is what is odd about them."""
-    examples = read(options.data, options.reading)
+def _rows(options: TrainOptions, say: Callable[[str], None]) -> tuple[Examples, Examples | None, set[int]]:
+    """The rows to learn from, those to measure on, and which of the first to leave out of the fit; told is what is odd.
+
+    Rows held out to measure on stay even where their labels are in doubt: without them all would look too easy.
+    """
+    examples, dropped = read(options.data, options.reading), frozenset[int]()
     if options.drop:
-        examples = drop_rows(examples, options.drop)
+        after = reviewed(examples, options.drop)
+        examples, dropped = after.examples, after.dropped
     _tell(examples, say, training=True)
     if options.test is None:
-        return _hold_out(examples, options)
+        inside, outside = _hold_out(examples, options)
+        left_out = {k for k, i in enumerate(inside) if i in dropped}
+        return examples.take(inside), examples.take(outside) if outside else None, left_out
     # `rows` bounds what is trained on; the test file is always taken whole
     kind: Literal["one", "many"] = "many" if examples.many else "one"
     test = read(options.test, replace(options.reading, rows=None, labels=kind), training=False)
     test = without_overlap(test, examples, options.reading)
     _tell(test, say)
     carried_by(test, encode_labels(examples.labels)[0], examples.many)  # unknown labels are told before the training
-    return examples, test
+    return examples, test, set(dropped)
 
 
 def _tell(examples: Examples, say: Callable[[str], None], *, training: bool = False) -> None:
@@ -242,18 +248,17 @@ def _tell(examples: Examples, say: Callable[[str], None], *, training: bool = Fa
         say(finding.message)
 
 
-def _hold_out(examples: Examples, options: TrainOptions) -> tuple[Examples, Examples | None]:
+def _hold_out(examples: Examples, options: TrainOptions) -> tuple[list[int], list[int]]:
     """A stratified part for measuring; equal texts stay on one side, so that none is measured after training on it."""
     if not 0 <= options.test_size < 1:
         raise UsageError(f"The 'test_size' option must be in [0, 1). Got {options.test_size!r} instead.")
     if options.test_size == 0:
-        return examples, None
+        return list(range(len(examples.texts))), []
     labels, y = encode_labels(examples.labels)
     try:
-        inside, outside = hold_out(examples.texts, y, options.test_size, options.seed)
+        return hold_out(examples.texts, y, options.test_size, options.seed)
     except ValueError as error:
         raise DataError(
             f"{examples.source}: {len(examples.texts)} rows of {len(labels)} labels are too few to hold out "
             f"{options.test_size:.0%} of them. Give --test FILE, or --test-size 0 to measure nothing."
         ) from error
-    return examples.take(inside), examples.take(outside)
