@@ -102,7 +102,11 @@ def _training(facts: dict[str, Any]) -> list[str]:
     if training.get("truncated_rows"):
         lines.append(f"- {training['truncated_rows']:,} of them were longer than that and lost their ends.")
     temperature = (facts.get("calibration") or {}).get("temperature")
-    if temperature is not None:
+    if temperature == 1:
+        lines.append(
+            "- Its probabilities are left as they are: on rows not fitted on, they come true as often as they say."
+        )
+    elif temperature is not None:
         lines.append(
             f"- Its scores are divided by a temperature of {temperature:.3g}, found on rows not fitted on, so that "
             "its probabilities come true as often as they say."
