@@ -35,7 +35,9 @@ def test_flipped_labels_are_found_and_counted() -> None:
     p, y, flip = flipped()
     found = find(p, y)
     assert 0.03 < found.noise < 0.09
-    assert len(found.rows) == round(found.noise * len(y))
+    estimated, doubts = round(found.noise * len(y)), np.sort(found.doubt)[::-1]
+    assert round(0.7 * found.noise * len(y)) <= len(found.rows) <= estimated
+    assert len(found.rows) >= min(estimated, int((doubts >= 0.5).sum()))
     first = [s.row for s in found.rows[:50]]
     assert flip[first].mean() > 0.8
     assert flip[[s.row for s in found.rows]].mean() > 0.5

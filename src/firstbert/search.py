@@ -197,7 +197,7 @@ class _Trial:
         accuracy, log_loss = tried.curve[C]
         losses = tried.losses[:, self.options.grid.index(C)]
         weight = self.targets.row_weight if len(losses) == len(self.targets.y) else self.targets.row_weight[self.few]
-        se = float(np.sqrt(accuracy * (1 - accuracy) * (weight**2).sum())) / weight.sum()
+        se = float(np.sqrt(accuracy * (1 - accuracy) * (weight**2).sum()) / weight.sum())
         layers = tuple(read.layer for read in reads)
         return Place(layers, reads[0].pooling, C, accuracy, se, log_loss, len(losses)), losses
 

@@ -21,6 +21,7 @@ from firstbert.labels import SEPARATOR
 from firstbert.predictor import label_text
 from firstbert.targets import BoolArray, ClassIndex, DoubleArray
 
+_FLAGGED = 0.7
 _LEAST_ANCHORS = 50  # fewer say little about a share of a few per cent
 _AMBIGUOUS = 0.3  # where the surest answers differ from so many labels, who is taken for whom isn't noise alone
 
@@ -33,7 +34,9 @@ class SuspectOptions:
     """When a label is suspected.
 
     Attributes:
-        share: the share of labels that the model's doubt flags, in [0, 1]; None: as many as are estimated wrong.
+        share: the share of labels that the model's doubt flags, in [0, 1]; None: as many as are estimated wrong, but of
+            the last three tenths only those that are likelier wrong than right: leaving out a label that is right
+            costs what leaving out a wrong one gains.
         anchors: the share of answers, the surest ones of each label, in which wrong labels are counted.
         near: what counts as nearly the same text.
     """
@@ -190,7 +193,10 @@ def _doubt(view: _View, options: SuspectOptions) -> tuple[DoubleArray, float, Bo
         doubt, noise = label_doubt(p, y, options.anchors)
         doubts.append(doubt)
         noises.append(noise)
-        flags.append(_most(doubt, p.argmax(axis=1) != y, noise if options.share is None else options.share))
+        flagged = _most(doubt, p.argmax(axis=1) != y, noise if options.share is None else options.share)
+        if options.share is None:
+            flagged &= _most(doubt, flagged, _FLAGGED * noise) | (doubt >= 0.5)
+        flags.append(flagged)
     return np.column_stack(doubts), float(np.mean(noises)), np.column_stack(flags)
 
 
