@@ -189,8 +189,6 @@ def assign_folds(targets: Targets, folds: int, seed: int) -> ClassIndex | None:
     There are fewer folds where the second largest class has fewer rows than that. With many labels, a row counts
     for its rarest one.
     """
-    from sklearn.model_selection import StratifiedKFold
-
     stratum = _rarest(targets.carried) if targets.many else targets.y
     counts = np.bincount(stratum)
     k = min(folds, int(np.sort(counts)[-2])) if len(counts) > 1 else 0
@@ -200,10 +198,10 @@ def assign_folds(targets: Targets, folds: int, seed: int) -> ClassIndex | None:
     stratum = np.where(np.isin(stratum, rare), -1, stratum)  # classes with fewer rows than folds are spread together
     if 0 < (stratum == -1).sum() < k:
         stratum = np.where(stratum == -1, np.argmax(counts), stratum)
+    order = np.random.default_rng(seed).permutation(len(stratum))
+    order = order[np.argsort(stratum[order], kind="stable")]
     fold = np.empty(len(stratum), np.intp)
-    parts = StratifiedKFold(k, shuffle=True, random_state=seed).split(X=stratum, y=stratum)
-    for i, (_, held) in enumerate(parts):
-        fold[held] = i
+    fold[order] = np.arange(len(stratum)) % k  # dealt out class by class
     return fold
 
 
