@@ -129,11 +129,11 @@ def test_training_twice_runs_the_encoder_once(tmp_path: Path, cli: Callable[...,
 def test_ten_rows_more_encode_ten(small: Path, rows_run: list[int]) -> None:
     texts = sentences(510)
     labels = ["good" if i % 3 else "bad" for i in range(510)]
-    SentenceClassifier(str(small), C=1.0).fit(texts[:500], labels[:500])
+    SentenceClassifier(str(small), layer=2, C=1.0).fit(texts[:500], labels[:500])
     rows_run.clear()
-    grown = SentenceClassifier(str(small), C=1.0).fit(texts, labels)
+    grown = SentenceClassifier(str(small), layer=2, C=1.0).fit(texts, labels)
     assert sum(rows_run) == 10
-    whole = SentenceClassifier(str(small), C=1.0, cache=False).fit(texts, labels)
+    whole = SentenceClassifier(str(small), layer=2, C=1.0, cache=False).fit(texts, labels)
     assert np.array_equal(grown.predictor_.head.weight, whole.predictor_.head.weight)
 
 
@@ -362,7 +362,7 @@ def test_a_killed_encoding_leaves_the_vectors_that_the_encoder_gives(small: Path
 
 def test_two_trainings_at_once_share_it(small: Path, tmp_path: Path, rows_run: list[int], cli: Any) -> None:
     data = write_rows(tmp_path / "rows.tsv", 3000)
-    arguments = ["train", str(data), "--encoder", str(small), "--test-size", "0", "-o"]
+    arguments = ["train", str(data), "--encoder", str(small), "--layer", "last", "--test-size", "0", "-o"]
     commands = [[sys.executable, "-m", "firstbert", *arguments, str(tmp_path / f"model{i}")] for i in range(2)]
     running = [subprocess.Popen(c, env=child_environment(), stderr=subprocess.PIPE, text=True) for c in commands]
     told = [process.communicate()[1] for process in running]

@@ -223,7 +223,7 @@ def test_the_card_tells_what_the_report_does(topics: Trained) -> None:
     ]  # fmt: skip
     low, high = test["intervals"]["accuracy"]
     assert f"| Accuracy | {test['accuracy']:.1%} | {100 * low:.1f}–{high:.1%} |".replace("%", " %") in card
-    assert f"firstbert train {topics.test.parent / 'topics.tsv'}" in card and "firstbert " in card
+    assert "`topics.tsv`" in card and str(topics.test.parent) not in card  # a folder's name isn't the model's to tell
     for label, scores in test["per_class"].items():
         assert re.search(
             rf"^\| `{label}` \| \d+ \| .* \| {100 * scores['f1']:.1f} % \| {scores['support']} \|$", card, re.M

@@ -192,8 +192,6 @@ def _limits(facts: dict[str, Any]) -> list[str]:
 
 def _reproduce(facts: dict[str, Any]) -> list[str]:
     training = facts["training"]
-    typed = training.get("command")
-    lines = [f"{_fence(typed)}sh", str(typed), _fence(typed), ""] if typed else []
     found = [
         ("Data", training.get("data") and _code(training["data"])),
         ("Data, sha256", training.get("data_sha256") and _code(training["data_sha256"])),
@@ -201,7 +199,7 @@ def _reproduce(facts: dict[str, Any]) -> list[str]:
         ("Seed", training.get("seed")),
         ("Versions", ", ".join(f"{name} {version}" for name, version in (training.get("versions") or {}).items())),
     ]
-    return lines + [f"- {name}: {value}" for name, value in found if value not in (None, "")]
+    return [f"- {name}: {value}" for name, value in found if value not in (None, "")]
 
 
 # ---------------------------------------------------------------- Markdown
@@ -217,10 +215,6 @@ def _code(text: object) -> str:
     shown = " ".join(str(text).split())
     fence = "`" * (1 + max(map(len, re.findall("`+", shown)), default=0))
     return f"{fence} {shown} {fence}" if "`" in shown else f"{fence}{shown}{fence}"
-
-
-def _fence(text: object) -> str:
-    return "`" * max(3, 1 + max(map(len, re.findall("`+", str(text))), default=0))
 
 
 def _percent(share: float) -> str:

@@ -76,7 +76,8 @@ class Encoded:
     @property
     def joined(self) -> FloatArray:
         """The vectors of a text's places side by side, (N, K D)."""
-        return self.vectors.reshape(len(self.vectors), -1)
+        N, K, D = self.vectors.shape
+        return self.vectors.reshape(N, K * D)
 
 
 @dataclass(frozen=True)

@@ -131,7 +131,7 @@ def train(options: TrainOptions, say: Callable[[str], None] = lambda message: No
     if classifier.precision == "int8":
         _check_int8(train_rows, classifier, options, say)
     classifier.fit_examples(train_rows, left_out=left_out)
-    classifier.facts_ |= {"data": train_rows.source, "command": options.command}
+    classifier.facts_["data"] = Path(train_rows.source).name  # where it lay says more than a model should tell
     classifier.facts_["versions"] = {"firstbert": __version__} | classifier.facts_["versions"]
     _say_what_was_found(classifier, train_rows, say)
     test = predictions = None
