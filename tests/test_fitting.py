@@ -335,3 +335,10 @@ def test_rows_left_out_are_left_out_of_the_fit_alone() -> None:
     film = [i for i, topic in enumerate(topics) if topic == "film"]
     with pytest.raises(DataError, match="no row labelled 'film' is left"):
         fit(examples, ONE, left_out=film)
+
+
+@pytest.mark.parametrize("options", [{"C": -1.0}, {"folds": 1}, {"class_weight": "even"}])
+def test_options_of_the_head_are_refused_before_anything_is_encoded(options: Any) -> None:
+    nowhere = replace(ONE, engine=EngineOptions("no/such folder"), **options)
+    with pytest.raises(UsageError, match=next(iter(options))):
+        fit(from_lists(TEXTS, ["good", "bad"] * 6), nowhere)

@@ -20,7 +20,7 @@ from firstbert.decision import Decision, Promise, macro_f1_thresholds, promise
 from firstbert.engine import Encoded, EngineOptions, open_engine
 from firstbert.errors import DataError, UsageError
 from firstbert.graph import Pooling, first_only
-from firstbert.head import Fit, HeadOptions, fit_head
+from firstbert.head import Fit, HeadOptions, check, fit_head
 from firstbert.predictor import Predictor
 from firstbert.search import BYTES, LEAST_ROWS, Search, by_rule, places_to_try, search
 from firstbert.targets import BoolArray, ClassIndex, DoubleArray, encode_labels, hold_out
@@ -137,6 +137,7 @@ class _Fitting:
         self.many = y.ndim == 2
         self.left_out = np.isin(np.arange(len(y)), sorted(left_out))
         self.head_options = HeadOptions(options.C, self._class_weight(), options.folds, options.seed)
+        check(self.head_options)
 
     def run(self) -> Fitted:
         rows, held = self._parts()

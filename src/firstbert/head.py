@@ -110,7 +110,7 @@ def fit_head(
     """
     from threadpoolctl import threadpool_limits
 
-    _check(options)
+    check(options)
     targets = options.targets(y, sample_weight)
     if targets.classes < 2:
         raise DataError("At least two labels are needed to train; these rows have one.")
@@ -159,7 +159,12 @@ def cross_validate(spectrum: Spectrum, targets: Targets, options: HeadOptions) -
     return Tried(scores, losses, dict(zip(options.grid, zip(*means, strict=True), strict=True)))
 
 
-def _check(options: HeadOptions) -> None:
+def check(options: HeadOptions) -> None:
+    """Refuse options that are out of range; worth asking before texts are encoded.
+
+    Raises:
+        UsageError: the option is named.
+    """
     C = options.C
     if C != "auto" and (isinstance(C, bool) or not isinstance(C, int | float) or not 0 < C < np.inf):
         raise UsageError(f"The 'C' option must be 'auto' or a number above 0. Got {C!r} instead.")
