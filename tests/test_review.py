@@ -9,7 +9,7 @@ import pytest
 
 from firstbert.data import Examples, from_lists, read
 from firstbert.errors import DataError, UsageError
-from firstbert.review import COLUMNS, drop_rows, write_review
+from firstbert.review import COLUMNS, reviewed, write_review
 from firstbert.suspects import Suspect, Suspects
 
 TEXTS = ["A warm, funny film.", 'He said "no"; I left.', "tabs\tand\nlines", "Dull.", "Ünïcode — fine", "So-so"]
@@ -20,6 +20,12 @@ ENDINGS = [".tsv", ".csv", ".jsonl"]
 @pytest.fixture
 def examples() -> Examples:
     return from_lists(TEXTS, LABELS)
+
+
+def drop_rows(examples: Examples, path: Path) -> Examples:
+    """What is left to fit on."""
+    after = reviewed(examples, path)
+    return after.examples.take([i for i in range(len(examples.texts)) if i not in after.dropped])
 
 
 def suspects(examples: Examples, rows: list[int]) -> Suspects:

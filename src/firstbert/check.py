@@ -154,7 +154,7 @@ def doubtful(
         assert tried is not None
         C = tried.C
         others = [out_of_fold(spectrum(vectors[:, k]), targets, fold, (C,))[:, 0] for k in range(len(reads) - 1)]
-        scores = [*others, tried.scores[:, options.grid.index(C)]]
+        scores = [*others, tried.at(C)[0]]
     probabilities = pooled(scores, many=targets.many)
     found = find_suspects(examples, classes, y, probabilities, vectors=np.ascontiguousarray(vectors[:, -1]))
     return found, probabilities

@@ -138,6 +138,7 @@ class _Fitting:
         self.left_out = np.isin(np.arange(len(y)), sorted(left_out))
         self.head_options = HeadOptions(options.C, self._class_weight(), options.folds, options.seed)
         check(self.head_options)
+        self.carried = self.head_options.targets(y).carried
 
     def run(self) -> Fitted:
         rows, held = self._parts()
@@ -149,7 +150,7 @@ class _Fitting:
         fit = fit_head(encoded.joined[rows], y, self.head_options, weight, self.left_out[rows])
         targets = self.head_options.targets(y, weight)
         calibration = calibrate(fit.scores, targets)
-        decision = Decision(self.many, self._thresholds(fit, calibration, targets.carried))
+        decision = Decision(self.many, self._thresholds(fit, calibration, self.carried[rows]))
         predictor = Predictor(
             tuple(self.labels), fit.head, engine_options, engine.prepared.weights_sha256, calibration, decision
         )
@@ -160,8 +161,7 @@ class _Fitting:
         return Fitted(predictor, fit, found, bound, encoded.truncated, facts)
 
     def _check_left(self, rows: ClassIndex) -> None:
-        carried = self.head_options.targets(self.y).carried[rows]
-        for c in np.flatnonzero(~carried[~self.left_out[rows]].any(axis=0)):
+        for c in np.flatnonzero(~self.carried[rows][~self.left_out[rows]].any(axis=0)):
             raise DataError(f"{self.examples.source}: no row labelled {self.labels[c]!r} is left to learn from.")
 
     def _class_weight(self) -> Mapping[int, float] | Literal["balanced"] | None:
@@ -239,11 +239,10 @@ class _Fitting:
             return None
         if fit.scores is None:
             raise DataError(f"{self.examples.source}: {len(rows)} rows are too few to bound the errors (max_error).")
-        carried = self.head_options.targets(self.y).carried
 
         def answered(scores: DoubleArray, rows: ClassIndex) -> tuple[DoubleArray, BoolArray]:
             p = predictor.calibration.probabilities(scores)
-            right = (predictor.decision.chosen(p) == carried[rows]).all(axis=1)
+            right = (predictor.decision.chosen(p) == self.carried[rows]).all(axis=1)
             return predictor.decision.confidence(p), right
 
         unseen = answered(predictor.head.scores(encoded.joined[held]), held)
@@ -254,7 +253,7 @@ class _Fitting:
     def _facts(self, fit: Fit, found: Search | None, bound: Promise | None, encoded: Encoded) -> dict[str, Any]:
         return {
             "rows": int((~self.left_out).sum()),
-            "rows_per_label": self.head_options.targets(self.y).carried[~self.left_out].sum(axis=0).tolist(),
+            "rows_per_label": self.carried[~self.left_out].sum(axis=0).tolist(),
             "left_out": int(self.left_out.sum()),
             "truncated_rows": int(encoded.truncated.sum()),
             "data_sha256": self.examples.sha256,

@@ -122,7 +122,7 @@ def fit_head(
         head = _fit(vectors[kept], targets.take(kept), C)
     if tried is None:
         return Fit(head, C)
-    return Fit(head, C, tried.curve[C][0], tried.curve, tried.scores[:, options.grid.index(C)].astype(np.float64))
+    return Fit(head, C, tried.curve[C][0], tried.curve, tried.at(C)[0].astype(np.float64))
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,11 @@ class Tried:
     scores: FloatArray
     losses: DoubleArray
     curve: dict[float, tuple[float, float]]
+
+    def at(self, C: float) -> tuple[FloatArray, DoubleArray]:
+        """Return the scores, (N, C), and the losses, (N,), at one of the penalties."""
+        k = list(self.curve).index(C)
+        return self.scores[:, k], self.losses[:, k]
 
     @property
     def C(self) -> float:  # noqa: N802 - its name

@@ -94,12 +94,6 @@ class Reviewed:
     dropped: frozenset[int]
 
 
-def drop_rows(examples: Examples, path: str | os.PathLike[str]) -> Examples:
-    """Take out the rows that a review file names, but for those it keeps or gives another label; see `reviewed`."""
-    after = reviewed(examples, path)
-    return after.examples.take([i for i in range(len(examples.texts)) if i not in after.dropped])
-
-
 def reviewed(examples: Examples, path: str | os.PathLike[str]) -> Reviewed:
     """Read what a review file says about rows.
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from firstbert.crossval import Spectrum, from_gram, spectrum, standardised
+from firstbert.crossval import from_gram, spectrum, standardised
 from firstbert.families import FloatArray
 from firstbert.graph import Pooling, Read
 from firstbert.head import HeadOptions, Tried, cross_validate
@@ -195,11 +195,8 @@ class _Trial:
     def _place(self, reads: tuple[Read, ...], tried: Tried) -> tuple[Place, DoubleArray]:
         C = tried.C
         accuracy, log_loss = tried.curve[C]
-        losses = tried.losses[:, self.options.grid.index(C)]
+        losses = tried.at(C)[1]
         weight = self.targets.row_weight if len(losses) == len(self.targets.y) else self.targets.row_weight[self.few]
         se = float(np.sqrt(accuracy * (1 - accuracy) * (weight**2).sum()) / weight.sum())
         layers = tuple(read.layer for read in reads)
         return Place(layers, reads[0].pooling, C, accuracy, se, log_loss, len(losses)), losses
-
-
-__all__ = ["BYTES", "LEAST_ROWS", "Place", "Search", "Spectrum", "by_rule", "places_to_try", "search"]

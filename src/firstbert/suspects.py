@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from firstbert.calibration import Calibration
 from firstbert.conflicts import NearOptions, near_duplicates, same_texts
 from firstbert.data import Examples, Label
 from firstbert.errors import DataError, UsageError
@@ -120,12 +121,7 @@ def pooled(scores: Sequence[DoubleArray | FloatArray], *, many: bool = False) ->
         many: whether each label stands for itself, or the labels of a row share one.
     """
     mean = np.mean([np.asarray(s, np.float64) for s in scores], axis=0)
-    if many:
-        sigmoid: DoubleArray = 1 / (1 + np.exp(-np.clip(mean, -700, 700)))
-        return sigmoid
-    exp = np.exp(mean - mean.max(axis=1, keepdims=True))
-    softmax: DoubleArray = exp / exp.sum(axis=1, keepdims=True)
-    return softmax
+    return Calibration(many).probabilities(mean)
 
 
 def find_suspects(
