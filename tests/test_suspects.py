@@ -44,6 +44,13 @@ def test_flipped_labels_are_found_and_counted() -> None:
     assert all(s.given != s.suggested and s.reason == "model" and 0 <= s.doubt <= 1 for s in found.rows)
 
 
+def test_where_the_wrong_ones_are_plain_all_are_suspected() -> None:
+    true = np.arange(2000) % 2
+    sure = np.where(true == 1, 0.97, 0.03)
+    y = np.where(np.arange(2000) % 20 == 0, 1 - true, true)
+    assert {s.row for s in find(np.column_stack([1 - sure, sure]), y).rows} == set(range(0, 2000, 20))
+
+
 def test_where_no_label_is_wrong_few_are_suspected() -> None:
     p, y, _ = flipped(share=0)
     assert len(find(p, y).rows) < 0.03 * len(y)
