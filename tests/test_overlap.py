@@ -190,7 +190,7 @@ def alike(a: str, b: str) -> bool:
     if not common:
         return False
     share = 2 * common / (len(runs(a)) + len(runs(b)))
-    return share >= 0.8 if shorter < 20 else share >= 0.5 or common / shorter >= 0.8
+    return share >= 0.8 if shorter < 12 else share >= 0.5 or common / shorter >= 0.8
 
 
 def slowly(texts: list[str], seen: list[str]) -> tuple[set[int], set[int]]:
