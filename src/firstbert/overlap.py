@@ -38,10 +38,10 @@ IntArray = npt.NDArray[np.intp]
 class OverlapOptions:
     """What counts as nearly the same text.
 
-    The shares are of shingles. Too many texts found cost little, one too few spoils a test: of SST-2's
-    validation and test rows of six words or more with one word changed, 99 % are found, and all clauses of six words;
-    of its 6,920 rows for training, 17 are as much like one of those, half of them for good reason. In texts of a hundred sentences, those of
-    a short one's shingles may be found all over the place: compare paragraphs.
+    The shares are of shingles. Too many texts found cost little, one too few spoils a test: of SST-2's validation and
+    test rows of six words or more, 99 % are found with one word changed, and of their clauses of six words, all. Of its
+    6,920 rows for training, 17 are as much like one of those, about half of them for good reason. In a text of a
+    hundred sentences, the shingles of a short one may be found all over the place: compare paragraphs.
 
     Attributes:
         alike: the least share that two texts have in common, twice the common ones by the sum of both (Dice 1945).
