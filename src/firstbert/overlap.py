@@ -39,7 +39,7 @@ class OverlapOptions:
     """What counts as nearly the same text.
 
     The shares are of shingles. Too many texts found cost little, one too few spoils a test: of SST-2's validation and
-    test rows of six words or more, 99 % are found with one word changed, and of their clauses of six words, all. Of its
+    test rows of six words or more, over 99 % are found with one word changed, and 99 % of clauses of six words. Of its
     6,920 rows for training, 17 are as much like one of those, about half of them for good reason. In a text of a
     hundred sentences, the shingles of a short one may be found all over the place: compare paragraphs.
 
