@@ -160,7 +160,7 @@ def _facts(artifact: Artifact, portable: bool) -> dict[str, Any]:
         "label_type": type(predictor.labels[0]).__name__,
         "encoder": {
             "name": "encoder/" if portable else _lasting_name(options.encoder),
-            "made_with": engine.files.name,
+            "made_with": artifact.training.get("finetune", {}).get("encoder") or engine.files.name,
             "family": engine.prepared.architecture.family,
             "weights_sha256": predictor.weights_sha256,
         },

@@ -46,8 +46,6 @@ def calibrate(scores: DoubleArray | None, targets: Targets) -> Calibration:
 
     It is used where its gain in log-loss is more than one standard error of that gain over rows: a head whose
     penalty was chosen by log-loss seldom needs one, and a change that is only chance would do harm as often as good.
-    While it is sought, one row in N + 2 counts as wrong (Platt 1999, section 2.2): where all N are right, the least
-    log-loss would be that of a head that is always sure.
 
     Args:
         scores: (N, C), of rows that their head was not fitted on; None: there are none, and nothing is changed.
@@ -55,21 +53,29 @@ def calibrate(scores: DoubleArray | None, targets: Targets) -> Calibration:
     """
     if scores is None:
         return Calibration(targets.many)
+    temperature = best_temperature(scores, targets)
+    gain = targets.losses(scores) - targets.losses(scores / temperature)
+    if np.average(gain, weights=targets.row_weight) <= standard_error(gain, targets.row_weight):
+        temperature = 1.0
+    return Calibration(targets.many, temperature)
+
+
+def best_temperature(scores: DoubleArray, targets: Targets) -> float:
+    """Return the temperature with the least log-loss.
+
+    While it is sought, one row in N + 2 counts as wrong (Platt 1999, section 2.2): where all N are right, the least
+    log-loss would be that of a head that is always sure.
+
+    Args:
+        scores: (N, C), of rows that their head was not fitted on.
+        targets: their labels.
+    """
     from scipy.optimize import minimize_scalar
 
-    raw, doubted = targets.losses(scores), targets.margins(scores) / (np.count_nonzero(targets.row_weight) + 2)
+    doubted = targets.margins(scores) / (np.count_nonzero(targets.row_weight) + 2)
 
     def loss(log_t: float) -> float:
         t = np.exp(log_t)
         return float(np.average(targets.losses(scores / t) + doubted / t, weights=targets.row_weight))
 
-    found = minimize_scalar(
-        loss,
-        bounds=np.log(_RANGE),
-        method="bounded",
-    )
-    temperature = float(np.exp(found.x))
-    gain = raw - targets.losses(scores / temperature)
-    if np.average(gain, weights=targets.row_weight) <= standard_error(gain, targets.row_weight):
-        temperature = 1.0
-    return Calibration(targets.many, temperature)
+    return float(np.exp(minimize_scalar(loss, bounds=np.log(_RANGE), method="bounded").x))

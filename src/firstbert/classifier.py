@@ -132,6 +132,11 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.C_, self.cv_accuracy_, self.facts_ = fitted.fit.C, fitted.fit.accuracy, fitted.facts
         return self._take(fitted.predictor)
 
+    def take_over(self, predictor: Predictor, facts: dict[str, Any]) -> Self:
+        """Answer by a predictor that was made elsewhere, as if it had been fitted here."""
+        self.C_, self.cv_accuracy_, self.facts_ = facts.get("C"), facts.get("cv_accuracy"), facts
+        return self._take(predictor)
+
     def _take(self, predictor: Predictor) -> Self:
         self.predictor_ = predictor
         self.classes_ = _as_array(list(predictor.labels))
@@ -201,13 +206,15 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return float(np.average(right, weights=sample_weight))
 
     def save(self, folder: str | Path, *, portable: bool = False) -> Path:
-        """Write the model folder; `portable` puts the encoder in as well. See `firstbert.artifact`.
+        """Write the model folder; `portable` puts the encoder in as well; a fine-tuned one always is. See `firstbert.artifact`.
 
         Raises:
             ArtifactError: the place holds something else, or can't be written.
         """
         check_is_fitted(self, "predictor_")
-        return artifact.save(artifact.make(self.predictor_, self.facts_, cache=self.cache), folder, portable=portable)
+        made = artifact.make(self.predictor_, self.facts_, cache=self.cache)
+        finetuned = self.facts_.get("finetune", {}).get("saved") == "finetuned"  # nobody else has that encoder
+        return artifact.save(made, folder, portable=portable or finetuned)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -234,10 +241,7 @@ def load(folder: str | Path) -> SentenceClassifier:
         backend=options.backend,
         random_state=loaded.training.get("seed", 0),
     )
-    classifier.facts_ = loaded.training
-    classifier.C_ = loaded.training["C"]
-    classifier.cv_accuracy_ = loaded.training.get("cv_accuracy")
-    return classifier._take(loaded.predictor)
+    return classifier.take_over(loaded.predictor, loaded.training)
 
 
 def _is_matrix(y: Any) -> bool:

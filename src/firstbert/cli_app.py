@@ -5,8 +5,9 @@ After predict.py on the way of a sentence; cli_learn.py and cli_use.py hold the 
 
 from __future__ import annotations
 
+import re
 import sys
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from cyclopts import App, Parameter
 
@@ -14,6 +15,7 @@ from firstbert import __version__
 
 if TYPE_CHECKING:
     from firstbert.data import DataOptions
+    from firstbert.plan import FinetuneOptions
 
 Output = Parameter(name=("--output", "-o"))
 Flag = Parameter(negative="")  # no --no-… form
@@ -50,6 +52,33 @@ def reading(  # noqa: PLR0917 - as DataOptions has them
     from firstbert.data import DataOptions
 
     return DataOptions(text, label, on_bad_row, on_duplicate, labels=labels, extra=extra)
+
+
+def seconds(text: str) -> float:
+    """Return a time as people write it, 90s, 10m or 2h, in seconds."""
+    from firstbert.errors import UsageError
+
+    found = re.fullmatch(r"([0-9.]+) ?(s|m|min|h)?", text.strip())
+    try:
+        return float(found[1]) * {"s": 1, "m": 60, "min": 60, "h": 3600}[found[2] or "s"] if found else float("x")
+    except ValueError:
+        raise UsageError(f"--time-budget must be a time such as 90s, 10m or 2h. Got {text!r} instead.") from None
+
+
+def finetuning(options: dict[str, Any], wanted: bool, files: dict[str, Any]) -> FinetuneOptions | None:
+    """Return how to fine-tune, None where that isn't wanted; options that would do nothing then are refused."""
+    from firstbert.errors import UsageError
+    from firstbert.plan import FinetuneOptions
+
+    given = {name: value for name, value in options.items() if value is not None}
+    if wanted:
+        return FinetuneOptions(**given)
+    default = FinetuneOptions(seed=options["seed"])
+    idle = [name for name, value in given.items() if value != getattr(default, name)]
+    for name in [*idle, *(name for name, value in files.items() if value is not None)]:
+        name = {"precision": "train_precision"}.get(name, name).replace("_", "-")
+        raise UsageError(f"--{name} is for fine-tuning: add --finetune, or leave it out.")
+    return None
 
 
 def typed() -> str:

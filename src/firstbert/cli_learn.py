@@ -22,7 +22,9 @@ from firstbert.cli_app import (
     Pooling,
     Precision,
     app,
+    finetuning,
     reading,
+    seconds,
     typed,
 )
 from firstbert.terminal import note, note_findings, print_json
@@ -69,6 +71,8 @@ def tutorial(
   firstbert train train.csv --test test.csv -o model --encoder mpnet
   firstbert train tickets.jsonl -o model --text body --label topic --thresholds macro-f1
   firstbert train reviews.tsv -o model --max-error 0.05 --report model.html
+  firstbert train reviews.tsv -o model --finetune --time-budget 10m
+  firstbert train reviews.tsv -o small --finetune --teacher model --unlabelled more.txt
 """
 )
 def train(
@@ -94,6 +98,17 @@ def train(
     C: Annotated[float | None, Parameter(name="--C")] = None,
     drop: Path | None = None,
     report: Path | None = None,
+    finetune: Annotated[bool, Flag] = False,
+    validation: str | None = None,
+    teacher: Path | None = None,
+    unlabelled: str | None = None,
+    time_budget: str | None = None,
+    epochs: float | None = None,
+    batch_size: int = 32,
+    learning_rate: float | None = None,
+    tune: str = "all",
+    recipe: Literal["auto", "labels", "pairs"] = "auto",
+    train_precision: Literal["auto", "fp32", "bf16"] = "auto",
     seed: int = 0,
     on_bad_row: BadRow = "fail",
     on_duplicate: Duplicate = "keep",
@@ -131,6 +146,19 @@ def train(
         C: inverse strength of the penalty; chosen by cross-validation unless given.
         drop: a file that `firstbert check-labels` wrote: its rows are dropped, or relabelled where you filled that in.
         report: an HTML file to write, which tells all there is to know about the model.
+        finetune: let the encoder learn too. It takes minutes instead of seconds; the better of the two on validation
+            rows is saved. Killed, the same command goes on where it was. Needs the extra "finetune" (torch).
+        validation: with --finetune, a file of rows to stop by, instead of a tenth of the training rows.
+        teacher: with --finetune, a model folder whose probabilities are learned from as well.
+        unlabelled: with --teacher, a file of texts without labels to learn from.
+        time_budget: with --finetune, the time all of it may take: 90s, 10m, 2h. Less is trained then.
+        epochs: with --finetune, how often each row is seen at most; 3, more where rows are few, unless given.
+        batch_size: with --finetune, rows of a step.
+        learning_rate: with --finetune, its peak; it follows the encoder's width unless given.
+        tune: with --finetune, what learns: all, a number of the uppermost layers, or lora.
+        recipe: with --finetune, labels: the encoder learns to tell them; pairs: to bring texts of one label together;
+            auto: pairs where rows are few.
+        train_precision: with --finetune, of its arithmetic; auto: bf16 where the processor is made for it.
         seed: of the hold-out and of the cross-validation.
         on_bad_row: what to do about rows that can't be used.
         on_duplicate: what to do about texts that occur more than once, or in both DATA and --test.
@@ -163,9 +191,16 @@ def train(
         "cache": cache,
     }
     rows = reading(text, label, on_bad_row, on_duplicate, labels)
+    learning = {
+        "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "recipe": recipe,
+        "tune": int(tune) if tune.isdigit() else tune, "precision": train_precision,
+        "time_budget": time_budget and seconds(time_budget), "seed": seed,
+    }  # fmt: skip
+    how = finetuning(learning, finetune, {"validation": validation, "teacher": teacher, "unlabelled": unlabelled})
     options = TrainOptions(
-        data, output, test, test_size, seed, portable, max_int8_loss, drop, report, typed(), rows, classifier
-    )
+        data, output, test, test_size, seed, portable, max_int8_loss, how, validation, teacher, unlabelled, drop,
+        report, typed(), rows, classifier,
+    )  # fmt: skip
     result = run(options, note)
     if json:
         print_json(result.as_dict())

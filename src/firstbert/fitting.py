@@ -6,7 +6,7 @@ thresholds. classifier.py gives it scikit-learn's face.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any, Literal, cast, get_args
@@ -14,16 +14,16 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 
 from firstbert.cache import encode
-from firstbert.calibration import Calibration, calibrate
+from firstbert.calibration import calibrate
 from firstbert.data import Examples, Label
 from firstbert.decision import Decision, Promise, macro_f1_thresholds, promise
 from firstbert.engine import Encoded, EngineOptions, open_engine
 from firstbert.errors import DataError, UsageError
 from firstbert.graph import Pooling, first_only
-from firstbert.head import Fit, HeadOptions, check, fit_head
+from firstbert.head import Fit, Head, HeadOptions, check, fit_head
 from firstbert.predictor import Predictor
 from firstbert.search import BYTES, LEAST_ROWS, Search, by_rule, places_to_try, search
-from firstbert.targets import BoolArray, ClassIndex, DoubleArray, encode_labels, hold_out
+from firstbert.targets import BoolArray, ClassIndex, DoubleArray, Targets, encode_labels, hold_out
 
 Thresholds = Literal["equal", "macro_f1"]
 
@@ -149,15 +149,11 @@ class _Fitting:
         encoded = encoded or encode(engine, self.examples.texts, self.options.cache)
         fit = fit_head(encoded.joined[rows], y, self.head_options, weight, self.left_out[rows])
         targets = self.head_options.targets(y, weight)
-        calibration = calibrate(fit.scores, targets)
-        decision = Decision(self.many, self._thresholds(fit, calibration, self.carried[rows]))
-        predictor = Predictor(
-            tuple(self.labels), fit.head, engine_options, engine.prepared.weights_sha256, calibration, decision
-        )
+        predictor = answering(self.labels, fit.head, engine_options, fit.scores, targets, self.options.thresholds)
         bound = self._promise(predictor, fit, encoded, rows, held)
         if bound is not None:
-            predictor = replace(predictor, decision=replace(decision, accept=bound.threshold))
-        facts = self._facts(fit, found, bound, encoded) | {"versions": _versions(engine.prepared.libraries)}
+            predictor = replace(predictor, decision=replace(predictor.decision, accept=bound.threshold))
+        facts = self._facts(fit, found, bound, encoded) | {"versions": versions(engine.prepared.libraries)}
         return Fitted(predictor, fit, found, bound, encoded.truncated, facts)
 
     def _check_left(self, rows: ClassIndex) -> None:
@@ -225,12 +221,7 @@ class _Fitting:
         columns = [reads.index(read) for read in place.reads]
         return chosen, found, Encoded(np.ascontiguousarray(encoded.vectors[:, columns]), encoded.truncated)
 
-    # -- the thresholds
-
-    def _thresholds(self, fit: Fit, calibration: Calibration, carried: BoolArray) -> tuple[float, ...] | None:
-        if self.options.thresholds == "equal" or fit.scores is None:
-            return None
-        return macro_f1_thresholds(calibration.probabilities(fit.scores), carried, self.many)
+    # -- the bound on errors
 
     def _promise(
         self, predictor: Predictor, fit: Fit, encoded: Encoded, rows: ClassIndex, held: ClassIndex
@@ -239,14 +230,9 @@ class _Fitting:
             return None
         if fit.scores is None:
             raise DataError(f"{self.examples.source}: {len(rows)} rows are too few to bound the errors (max_error).")
-
-        def answered(scores: DoubleArray, rows: ClassIndex) -> tuple[DoubleArray, BoolArray]:
-            p = predictor.calibration.probabilities(scores)
-            right = (predictor.decision.chosen(p) == self.carried[rows]).all(axis=1)
-            return predictor.decision.confidence(p), right
-
-        unseen = answered(predictor.head.scores(encoded.joined[held]), held)
-        return promise(unseen, answered(fit.scores, rows), self.options.max_error, self.options.confidence)
+        unseen = predictor.head.scores(encoded.joined[held]), self.carried[held]
+        seen = fit.scores, self.carried[rows]
+        return bound_errors(predictor, unseen, seen, self.options.max_error, self.options.confidence)
 
     # -- the facts
 
@@ -266,5 +252,47 @@ class _Fitting:
         }
 
 
-def _versions(libraries: Iterable[str]) -> dict[str, str]:
+def answering(
+    labels: Sequence[Label], head: Head, encoder: EngineOptions, scores: DoubleArray | None, targets: Targets,
+    thresholds: Thresholds,
+) -> Predictor:  # fmt: skip
+    """Return what answers: the head calibrated, and its thresholds set.
+
+    Args:
+        labels: C, in order.
+        head: of their scores.
+        encoder: of its vectors.
+        scores: (N, C) of rows that the head was not fitted on; None: there are none.
+        targets: their labels.
+        thresholds: see `FitOptions`.
+    """
+    calibration, limits = calibrate(scores, targets), None
+    if thresholds != "equal" and scores is not None:
+        limits = macro_f1_thresholds(calibration.probabilities(scores), targets.carried, targets.many)
+    weights_sha256 = open_engine(encoder).prepared.weights_sha256
+    return Predictor(tuple(labels), head, encoder, weights_sha256, calibration, Decision(targets.many, limits))
+
+
+def bound_errors(
+    predictor: Predictor, unseen: tuple[DoubleArray, BoolArray], seen: tuple[DoubleArray, BoolArray],
+    max_error: float, confidence: float,
+) -> Promise:  # fmt: skip
+    """Find from which confidence on answers are wrong at most so often; see `firstbert.decision.promise`.
+
+    Args:
+        predictor: whose answers.
+        unseen: scores (N, C) and labels (N, C) of rows that nothing of it has seen.
+        seen: of others, to choose what to prove.
+        max_error, confidence: see `FitOptions`.
+    """
+
+    def answered(scores: DoubleArray, carried: BoolArray) -> tuple[DoubleArray, BoolArray]:
+        p = predictor.calibration.probabilities(scores)
+        return predictor.decision.confidence(p), (predictor.decision.chosen(p) == carried).all(axis=1)
+
+    return promise(answered(*unseen), answered(*seen), max_error, confidence)
+
+
+def versions(libraries: Iterable[str]) -> dict[str, str]:
+    """Return the versions of what a model was made with."""
     return {name: version(name) for name in ("numpy", *libraries, "scikit-learn", "tokenizers")}

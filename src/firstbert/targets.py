@@ -47,11 +47,13 @@ class Targets:
         sample_weight: (N,), of the rows; None: 1.
         class_weight: None, ``"balanced"``, or class index → weight; with many labels it weighs the rows that carry
             a label against those that don't.
+        among: C, where not every class need occur; None: the last one does.
     """
 
     y: ClassIndex | BoolArray
     sample_weight: DoubleArray | None = None
     class_weight: ClassWeight = None
+    among: int | None = None
 
     @property
     def many(self) -> bool:
@@ -61,7 +63,7 @@ class Targets:
     @property
     def classes(self) -> int:
         """C."""
-        return self.y.shape[1] if self.many else int(self.y.max()) + 1
+        return self.y.shape[1] if self.many else self.among or int(self.y.max()) + 1
 
     @cached_property
     def carried(self) -> BoolArray:
@@ -109,7 +111,7 @@ class Targets:
     def take(self, rows: ClassIndex | BoolArray) -> Targets:
         """Return the same for some of the rows; the index of a class stays as it is."""
         weight = None if self.sample_weight is None else self.sample_weight[rows]
-        return Targets(self.y[rows], weight, self.class_weight)
+        return Targets(self.y[rows], weight, self.class_weight, self.classes)
 
     def losses(self, scores: npt.NDArray[Any]) -> DoubleArray:
         """Return −ln of the truth's probability, (N, …), from scores (N, …, C); with many labels, their mean."""

@@ -113,7 +113,7 @@ def load_model(files: EncoderFiles, precision: Precision, device: str) -> Any:
 
     config = _config(files)
     kind = MODEL_MAPPING[type(config)]
-    with _quiet(transformers.utils.logging), told(files, "its weights can't be loaded"):
+    with quiet(transformers.utils.logging), told(files, "its weights can't be loaded"):
         # As tensors, not as a folder: of that, transformers would also read adapters and pickles.
         model, found = kind.from_pretrained(
             None,
@@ -146,7 +146,7 @@ def _tensors(files: EncoderFiles) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _quiet(logging: Any) -> Iterator[None]:
+def quiet(logging: Any) -> Iterator[None]:
     """Without transformers' bar and table: what matters in them is checked and told by us."""
     level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

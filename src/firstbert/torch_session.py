@@ -172,7 +172,7 @@ class TorchSession:
         for rows, longest in parts:
             padded = bool((batch.lengths[rows] < longest).any())
             states = self._states(ids[rows, :longest], lengths[rows], padded=padded)
-            found.append([_pooled(states[read.layer].float(), lengths[rows], read.pooling, T) for read in self.reads])
+            found.append([pooled(states[read.layer].float(), lengths[rows], read.pooling, T) for read in self.reads])
         return [torch.cat(pieces) for pieces in zip(*found, strict=True)]
 
     def _moved(self, array: Any) -> Any:
@@ -191,7 +191,7 @@ class TorchSession:
             lengths: (B,).
             padded: whether any row is shorter than T; where none is, SDPA needs no mask and takes its fastest kernel.
         """
-        mask = _real(lengths, ids.shape[1]).long() if padded else None
+        mask = real_tokens(lengths, ids.shape[1]).long() if padded else None
         out = self._model(input_ids=ids, attention_mask=mask, output_hidden_states=True, return_dict=True)
         states = list(out.hidden_states)
         if self._whole:
@@ -238,7 +238,7 @@ class TorchSession:
         top, config = max(1, *(read.layer for read in self.reads)), self._model.config
         if top == self.encoder.architecture.layers:
             return
-        layers = _layer_list(self._model, config.num_hidden_layers)
+        layers = layer_list(self._model, config.num_hidden_layers)
         above = list(layers[top:])
         del layers[top:]
         config.num_hidden_layers, config.tie_last_hidden_states, self._whole = top, False, False
@@ -256,7 +256,7 @@ class TorchSession:
         return len(states) == top + 1 and all(map(torch.allclose, states, probe))
 
 
-def _layer_list(model: Any, n: int) -> Any:
+def layer_list(model: Any, n: int) -> Any:
     """The outermost list of `n` modules; an empty one where there is none, as where layers share their weights."""
     import torch
 
@@ -264,7 +264,7 @@ def _layer_list(model: Any, n: int) -> Any:
     return next(lists, torch.nn.ModuleList())
 
 
-def _real(lengths: Any, T: int) -> Any:
+def real_tokens(lengths: Any, T: int) -> Any:
     """(B,) → (B, T) bool, whether a token stands there."""
     import torch
 
@@ -277,7 +277,7 @@ def _equal_lengths(lengths: IntArray) -> list[tuple[slice, int]]:
     return [(slice(start, end), int(lengths[start])) for start, end in pairwise([0, *ends])]
 
 
-def _pooled(states: Any, lengths: Any, pooling: str, T: int) -> Any:
+def pooled(states: Any, lengths: Any, pooling: str, T: int) -> Any:
     """(B, t, D) → (B, D), or (B, T, D) for "tokens", zeros behind."""
     import torch
 
@@ -286,7 +286,7 @@ def _pooled(states: Any, lengths: Any, pooling: str, T: int) -> Any:
             return torch.nn.functional.pad(states, (0, 0, 0, T - states.shape[1]))
         case "cls":
             return states[:, 0]
-    real = _real(lengths, states.shape[1])[:, :, None]
+    real = real_tokens(lengths, states.shape[1])[:, :, None]
     return states.masked_fill(~real, 0).sum(1) / lengths[:, None]
 
 

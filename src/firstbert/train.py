@@ -6,8 +6,9 @@ line and for anyone who wants the same from Python.
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -22,8 +23,10 @@ from firstbert.data import DataOptions, Examples, read, without_overlap
 from firstbert.errors import DataError, UsageError
 from firstbert.evaluate import Evaluation, carried_by, evaluate
 from firstbert.facts import ReportFacts
+from firstbert.finetune import Finetuning, finetune
 from firstbert.labels import rare
 from firstbert.page import write
+from firstbert.plan import FinetuneOptions
 from firstbert.predictor import Predictions
 from firstbert.review import reviewed
 from firstbert.summary import growth, report_facts, with_promise, with_training_rows
@@ -51,6 +54,10 @@ class TrainOptions:
         seed: of the hold-out and of the cross-validation.
         portable: put the encoder into the model folder.
         max_int8_loss: with int8, the most points of cross-validated accuracy it may cost against fp32.
+        finetune: how the encoder is to learn as well; None: it stays as it is.
+        validation: with it, a file of rows to stop by; None: a part of `data`.
+        teacher: with it, a model folder whose probabilities are learned from.
+        unlabelled: with a teacher, a file of texts without labels.
         drop: a file that `check_labels` wrote; the head isn't fitted on the rows it drops, and labels it corrects are.
         report: an HTML file to write.
         command: what was typed, for the report.
@@ -65,6 +72,10 @@ class TrainOptions:
     seed: int = 0
     portable: bool = False
     max_int8_loss: float = 1.0
+    finetune: FinetuneOptions | None = None
+    validation: object | None = None
+    teacher: Path | None = None
+    unlabelled: object | None = None
     drop: Path | None = None
     report: Path | None = None
     command: str | None = None
@@ -107,6 +118,7 @@ class Training:
             "temperature": predictor.calibration.temperature,
             "promise": self.classifier.facts_["promise"],
             "layers": self.classifier.facts_["layers"],
+            "finetune": self.classifier.facts_.get("finetune"),
             "report": self.report and str(self.report),
             "test": None if self.test is None else with_promise(self.test.as_dict(), self.classifier.facts_),
         }
@@ -128,9 +140,12 @@ def train(options: TrainOptions, say: Callable[[str], None] = lambda message: No
     train_rows, test_rows, left_out = _rows(options, say)
     say(f"Training on {len(train_rows.texts) - len(left_out)} rows of {train_rows.source}.")
     classifier = SentenceClassifier(random_state=options.seed, **options.classifier)
-    if classifier.precision == "int8":
-        _check_int8(train_rows, classifier, options, say)
-    classifier.fit_examples(train_rows, left_out=left_out)
+    if options.finetune is not None:
+        classifier = _finetuned(options, classifier, (train_rows, test_rows), left_out, say)
+    else:
+        if classifier.precision == "int8":
+            _check_int8(train_rows, classifier, options, say)
+        classifier.fit_examples(train_rows, left_out=left_out)
     classifier.facts_["data"] = Path(train_rows.source).name  # where it lay says more than a model should tell
     classifier.facts_["versions"] = {"firstbert": __version__} | classifier.facts_["versions"]
     _say_what_was_found(classifier, train_rows, say)
@@ -141,9 +156,41 @@ def train(options: TrainOptions, say: Callable[[str], None] = lambda message: No
         classifier.facts_["test"] = _kept(test)
     facts = _report(options, classifier, (train_rows, test_rows), predictions, test) if options.report else None
     folder = classifier.save(options.output, portable=options.portable)
+    if options.finetune is not None:  # what it was made in goes; from here on the model's own folder answers
+        shutil.rmtree(_work(options.output), ignore_errors=True)
+        classifier.take_over(artifact.load(folder).predictor, classifier.facts_)
     if options.report and facts:
         write(options.report, facts)  # last: it may stand in the model folder
     return Training(folder, classifier, classifier.facts_["rows"], time.perf_counter() - start, test, options.report)
+
+
+def _work(output: Path) -> Path:
+    """Where a training keeps its state: beside the model, so that the same command finds it again."""
+    return output.with_name(f".{output.name}.finetuning")
+
+
+def _finetuned(
+    options: TrainOptions, classifier: SentenceClassifier, rows: tuple[Examples, Examples | None],
+    left_out: Collection[int], say: Callable[[str], None],
+) -> SentenceClassifier:  # fmt: skip
+    assert options.finetune is not None
+    train_rows, test_rows = rows
+    validation = unlabelled = None
+    kind: Literal["one", "many"] = "many" if train_rows.many else "one"
+    if options.validation is not None:
+        reading = replace(options.reading, rows=None, labels=kind)
+        validation = without_overlap(read(options.validation, reading, training=False), train_rows, options.reading)
+        _tell(validation, say)
+    if options.unlabelled is not None:
+        unlabelled = read(options.unlabelled, replace(options.reading, rows=None, label=None), labelled=False)
+        _tell(unlabelled, say)
+    job = Finetuning(
+        train_rows, _work(options.output), validation, left_out,
+        artifact.load(options.teacher).predictor if options.teacher else None,
+        unlabelled.texts if unlabelled else (), test_rows.texts if test_rows else (), options.max_int8_loss,
+        options.finetune,
+    )  # fmt: skip
+    return finetune(classifier, job, say)
 
 
 def _check_report(options: TrainOptions) -> None:

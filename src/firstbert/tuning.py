@@ -1,0 +1,401 @@
+"""A trainable encoder, rows and a plan → the best weights that were met, and how it went.
+
+After plan.py on the way of a sentence. A loop of our own: docs/decisions.md has what it is worth against transformers'
+Trainer. All that is random comes from the seed and the step, so that a run that goes on is the run that wasn't
+interrupted, bit for bit on a CPU.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from firstbert.batches import Batch, batches
+from firstbert.calibration import best_temperature
+from firstbert.checkpoints import Checkpoints
+from firstbert.errors import EncoderError
+from firstbert.families import FloatArray
+from firstbert.plan import Plan, Training, batch_at, epoch_batches, mixed_batches
+from firstbert.progress import progress
+from firstbert.targets import DoubleArray, Targets
+from firstbert.trainable import Trainable, micro_batches
+
+_KEEP_EVERY_S = 60.0  # between states on disk, and never over a 20th of the time in writing them
+_WRITING = 20
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """Rows to learn from.
+
+    Attributes:
+        ids: N lists of token ids.
+        goals: (N, C) the probability that each label should get.
+        weights: (N, 1), or (N, C) with many labels: how much each counts.
+        many: whether each label stands for itself.
+    """
+
+    ids: Sequence[Sequence[int]]
+    goals: FloatArray
+    weights: FloatArray
+    many: bool
+
+
+@dataclass(frozen=True)
+class Exam:
+    """Rows that tell how good it is.
+
+    Attributes:
+        ids: N lists of token ids.
+        targets: their labels.
+    """
+
+    ids: Sequence[Sequence[int]]
+    targets: Targets
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What an evaluation found.
+
+    Attributes:
+        step: after how many steps.
+        accuracy: on the validation rows.
+        log_loss: likewise, at the temperature that suits them best: how sure the model is, is set right later.
+        loss: of the training rows, mean over the steps since the evaluation before.
+        seconds: of training up to then.
+    """
+
+    step: int
+    accuracy: float
+    log_loss: float
+    loss: float
+    seconds: float
+
+
+@dataclass
+class Course:
+    """How a training went.
+
+    Attributes:
+        marks: the evaluations, in order.
+        best: the one whose weights are kept; None where there was none.
+        step, seconds, rows: done so far: steps, seconds of training without evaluations, rows.
+        ended: why it ended: ``"done"``, ``"patience"``, ``"not finite"`` or ``"time"``.
+    """
+
+    marks: list[Mark] = field(default_factory=list)
+    best: Mark | None = None
+    step: int = 0
+    seconds: float = 0.0
+    rows: int = 0
+    ended: Literal["", "done", "patience", "not finite", "time"] = ""
+
+    def as_facts(self) -> dict[str, Any]:
+        """Return it ready for JSON."""
+        return vars(self) | {"marks": [vars(m) for m in self.marks], "best": self.best and vars(self.best)}
+
+    @classmethod
+    def from_facts(cls, facts: dict[str, Any]) -> Course:
+        """Return what `as_facts` was made of."""
+        best = facts["best"] and Mark(**facts["best"])
+        return cls(**facts | {"marks": [Mark(**mark) for mark in facts["marks"]], "best": best})
+
+
+def measure(scores: DoubleArray, targets: Targets) -> tuple[float, float]:
+    """Return accuracy and log-loss at the best temperature, of scores (N, C)."""
+    accuracy = float(np.average(targets.right(scores), weights=targets.row_weight))
+    losses = targets.losses(scores / best_temperature(scores, targets))
+    return accuracy, float(np.average(losses, weights=targets.row_weight))
+
+
+class Tuning:
+    """One training.
+
+    Args:
+        model: what learns; afterwards it has the best weights.
+        lessons: rows to learn from.
+        exam: rows to stop by; None: the weights of the last step are taken.
+        plan: how.
+        checkpoints: where its state is kept; None: nowhere.
+        say: takes a line about each evaluation.
+        deadline: seconds of training and evaluating after which it ends; None: none.
+    """
+
+    def __init__(
+        self, model: Trainable, lessons: Lessons, exam: Exam | None, plan: Plan,
+        checkpoints: Checkpoints | None = None, say: Callable[[str], None] = lambda line: None,
+        deadline: float | None = None,
+    ) -> None:  # fmt: skip
+        self.model, self.lessons, self.exam, self.plan = model, lessons, exam, plan
+        self.checkpoints, self.say, self.deadline = checkpoints, say, deadline
+        self.micro_tokens = plan.options.micro_tokens
+        self.lengths = np.fromiter(map(len, lessons.ids), np.int32, len(lessons.ids))
+        self.optimiser = _adamw(model, plan)
+        self.autocast = _autocast(plan.options.precision, model.device)
+        self.course = Course()
+        self._best: dict[str, Any] = {}
+        self._resume()
+
+    # -- the loop
+
+    def run(self) -> Course:
+        """Train to the end.
+
+        Raises:
+            EncoderError: memory doesn't hold a single row.
+            ArtifactError: the state can't be kept.
+        """
+        course, plan = self.course, self.plan
+        kept_at, loss, since = time.monotonic(), 0.0, 0
+        with progress("Fine-tuning", plan.steps * plan.options.batch_size) as advance:
+            advance(course.rows)
+            while not course.ended:
+                started = time.monotonic()
+                rows = self._rows(course.step)
+                now = self.step(rows, course.step)
+                course.step, course.rows = course.step + 1, course.rows + len(rows)
+                course.seconds += time.monotonic() - started
+                advance(len(rows))
+                if not math.isfinite(now):
+                    course.ended = "not finite"
+                    break
+                loss, since = loss + now, since + 1
+                over = self.deadline is not None and course.seconds > self.deadline
+                last = course.step >= plan.steps or over
+                if self.exam and (course.step % plan.every == 0 or last):
+                    self._mark(loss / since)
+                    loss, since = 0.0, 0
+                course.ended = self._end(over=over)
+                if not course.ended and time.monotonic() - kept_at > self._patience_of_disk and not since:
+                    kept_at = self._keep()
+        self._keep()
+        if self._best:
+            self._put(self._best)
+        return course
+
+    def step(self, rows: npt.NDArray[np.intp], step: int) -> float:
+        """Learn from some rows, and return their mean loss; infinite or NaN, and nothing has changed, where it failed."""
+        import torch
+
+        torch.manual_seed(_seed(self.plan.options.seed, step))
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.plan.rate(step) * group["share"]
+        while True:
+            try:
+                self.optimiser.zero_grad()
+                loss = self._backward(batch_at(self.lessons.ids, rows))
+                break
+            except RuntimeError as error:  # a GPU's out-of-memory error is one too
+                self._with_less_memory(error, rows)
+        norm = torch.nn.utils.clip_grad_norm_(list(self.model.learning.values()), self.plan.options.clip)
+        if not math.isfinite(loss) or not bool(torch.isfinite(norm)):
+            return math.nan
+        self.optimiser.step()
+        return loss
+
+    def _backward(self, batch: Batch) -> float:
+        self.model.module.train()
+        total = 0.0
+        if self.plan.recipe == "pairs":
+            return self._backward_of_pairs(batch)
+        for part in micro_batches(batch, self.micro_tokens):
+            with self.autocast():
+                scores = self.model.scores(part)
+            loss = self._loss(scores.float(), part.rows) / len(batch.rows)
+            loss.backward()
+            total += float(loss.detach())
+        return total
+
+    def _loss(self, scores: Any, rows: npt.NDArray[np.intp]) -> Any:
+        """The sum over rows of the cross-entropy between what they should be and what they are."""
+        import torch
+
+        goals = torch.from_numpy(self.lessons.goals[rows]).to(scores.device)
+        weights = torch.from_numpy(self.lessons.weights[rows]).to(scores.device)
+        if self.lessons.many:
+            each = torch.nn.functional.binary_cross_entropy_with_logits(scores, goals, reduction="none") * weights
+            return each.mean(1).sum()
+        return -(torch.log_softmax(scores, 1) * goals * weights).sum()
+
+    def _backward_of_pairs(self, batch: Batch) -> float:
+        """Of all pairs in the batch: texts of a label should point the same way, others be at right angles.
+
+        The loss is SetFit's (Tunstall et al. 2022), the cosine's squared distance from 1 or 0, but each text is encoded
+        once for all its pairs. Pairs alike and pairs unlike count the same in sum; where texts carry many labels,
+        or what a teacher says, it is the share of labels that two have in common.
+        """
+        import torch
+
+        with self.autocast():
+            vectors = self.model.vectors(batch)
+        goals = torch.from_numpy(self.lessons.goals[batch.rows]).to(vectors.device)
+        unit = torch.nn.functional.normalize(vectors.float(), dim=1)
+        one, other = goals[:, None], goals[None]
+        alike = torch.minimum(one, other).sum(2) / torch.maximum(one, other).sum(2).clamp_min(1e-9)
+        pairs = 1 - torch.eye(len(goals), device=vectors.device)
+        off = (unit @ unit.T - alike) ** 2
+        sides = [weight / weight.sum().clamp_min(1) for weight in (alike * pairs, (1 - alike) * pairs)]
+        loss = (off * (sides[0] + sides[1])).sum() / 2
+        loss.backward()
+        return float(loss.detach())
+
+    def _with_less_memory(self, error: RuntimeError, rows: npt.NDArray[np.intp]) -> None:
+        if "memory" not in str(error).lower():
+            raise error
+        longest = int(self.lengths[rows].max())
+        if self.micro_tokens <= longest or self.plan.recipe == "pairs":
+            raise EncoderError(
+                f"Texts of {longest} tokens don't fit into memory for training: give a smaller max_length, a smaller "
+                "batch_size, a smaller encoder, or fewer layers to learn (tune)."
+            ) from error
+        self.micro_tokens = max(longest, min(self.micro_tokens, longest * len(rows)) // 2)
+        self.say(f"Memory ran out; from here on at most {self.micro_tokens:,} tokens go through the encoder at once.")
+
+    def _rows(self, step: int) -> npt.NDArray[np.intp]:
+        epoch, k = divmod(step, self.plan.per_epoch)
+        if k == 0 or not hasattr(self, "_order"):
+            size, seed = self.plan.options.batch_size, self.plan.options.seed
+            if self.plan.recipe == "pairs":
+                self._order = mixed_batches(self.lessons.goals.argmax(axis=1), size, seed, epoch)
+            else:
+                self._order = epoch_batches(self.lengths, size, seed, epoch)
+        return self._order[k]
+
+    # -- marks
+
+    def scores(self, ids: Sequence[Sequence[int]]) -> DoubleArray:
+        """Return the scores of N rows as they are now, (N, C)."""
+        return self._run(self.model.scores, ids, self.lessons.goals.shape[1])
+
+    def vectors(self, ids: Sequence[Sequence[int]]) -> DoubleArray:
+        """Return the vectors of N rows as they are now, (N, D)."""
+        return self._run(self.model.vectors, ids, self.model.module["head"].in_features)
+
+    def _run(self, what: Callable[[Batch], Any], ids: Sequence[Sequence[int]], width: int) -> DoubleArray:
+        import torch
+
+        self.model.module.eval()
+        found = np.empty((len(ids), width))
+        with torch.inference_mode(), self.autocast():
+            for batch in batches(ids, 1024):
+                found[batch.rows] = what(batch).float().cpu().numpy()
+        return found
+
+    def _mark(self, loss: float) -> None:
+        assert self.exam
+        scores = self.scores(self.exam.ids)
+        if not np.isfinite(scores).all():
+            self.course.ended = "not finite"
+            return
+        mark = Mark(self.course.step, *measure(scores, self.exam.targets), loss, self.course.seconds)
+        self.course.marks.append(mark)
+        best = self.course.best
+        better = best is None or mark.log_loss < best.log_loss
+        if better:
+            self.course.best = mark
+            self._best = {name: p.detach().clone() for name, p in self.model.learning.items()}
+        self.say(
+            f"Epoch {mark.step / self.plan.per_epoch:.1f} of {self.plan.epochs:.1f}: {mark.accuracy:.1%} of the "
+            f"validation rows right, log-loss {mark.log_loss:.3f}{' (best so far)' if better else ''}."
+        )
+
+    def _end(self, *, over: bool) -> Literal["", "done", "patience", "not finite", "time"]:
+        course = self.course
+        if course.ended or course.step >= self.plan.steps:
+            return course.ended or "done"
+        if over:
+            return "time"
+        behind = sum(mark.step > course.best.step for mark in course.marks) if course.best else 0
+        return "patience" if behind >= self.plan.options.patience else ""
+
+    # -- keeping
+
+    _patience_of_disk = _KEEP_EVERY_S
+
+    def _keep(self) -> float:
+        if self.checkpoints is None:
+            return time.monotonic()
+        started = time.monotonic()
+        learning = {name: p.detach() for name, p in self.model.learning.items()}
+        best = self.course.best
+        new = best is not None and best.step != getattr(self, "_best_kept", None)
+        self.checkpoints.save(
+            self.course.as_facts() | {"micro_tokens": self.micro_tokens},
+            {"weights": learning, "optimiser": self._moments()} | ({"best": self._best if new else None} if best else {}),
+        )
+        self._best_kept = best and best.step
+        ended = time.monotonic()
+        self._patience_of_disk = max(_KEEP_EVERY_S, _WRITING * (ended - started))
+        return ended
+
+    def _moments(self) -> dict[str, Any]:
+        names = {id(p): name for name, p in self.model.learning.items()}
+        state = self.optimiser.state
+        return {f"{names[id(p)]}/{key}": value for p, found in state.items() for key, value in found.items()}
+
+    def _resume(self) -> None:
+        state = self.checkpoints and self.checkpoints.load(self.model.device)
+        if not state:
+            return
+        self.micro_tokens = state.facts.pop("micro_tokens")
+        self.course = Course.from_facts(state.facts)
+        self._put(state.parts["weights"])
+        self._best = state.parts.get("best", {})
+        self._best_kept = self.course.best and self.course.best.step
+        for name, parameter in self.model.learning.items():
+            keys = ("step", "exp_avg", "exp_avg_sq")
+            self.optimiser.state[parameter] = {key: state.parts["optimiser"][f"{name}/{key}"] for key in keys}
+        self.say(f"Going on after step {self.course.step:,} of {self.plan.steps:,}, where the run before this was stopped.")
+
+    def _put(self, weights: dict[str, Any]) -> None:
+        import torch
+
+        with torch.no_grad():
+            for name, parameter in self.model.learning.items():
+                parameter.copy_(weights[name])
+
+
+def _adamw(model: Trainable, plan: Plan) -> Any:
+    """AdamW; lower layers learn slower, and neither norms nor biases decay."""
+    import torch
+
+    groups: dict[tuple[float, float], list[Any]] = {}
+    top = len(model.layers)
+    for name, parameter in model.learning.items():
+        depth = model.depth_of(name)
+        # A head begins at random, and has more to learn than what is pretrained.
+        share = max(1.0, 1e-3 / plan.learning_rate) if depth > top else plan.options.layer_decay ** (top - depth)
+        decay = plan.options.weight_decay if parameter.ndim > 1 else 0.0
+        groups.setdefault((share, decay), []).append(parameter)
+    made = [{"params": ps, "share": share, "weight_decay": decay} for (share, decay), ps in groups.items()]
+    return torch.optim.AdamW(made, lr=plan.learning_rate, fused=True)
+
+
+def _autocast(precision: Training, device: str) -> Callable[[], contextlib.AbstractContextManager[Any]]:
+    import torch
+
+    if precision == "fp32" or (precision == "auto" and not multiplies_bf16(device)):
+        return contextlib.nullcontext
+    return lambda: torch.autocast(device, torch.bfloat16)
+
+
+def multiplies_bf16(device: str) -> bool:
+    """Whether the processor multiplies bf16 itself, twice as fast as fp32."""
+    import torch
+
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+
+
+def _seed(seed: int, step: int) -> int:
+    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0])
