@@ -101,9 +101,9 @@ class Commands:
         Raises:
             BenchError: the command failed.
         """
-        variables = (
-            machine.variables() | {"FIRSTBERT_PROGRESS": "0"} | ({"FIRSTBERT_VECTOR_CACHE": "0"} if cold else {})
-        )
+        variables = machine.variables() | {"FIRSTBERT_PROGRESS": "0"}
+        if cold:
+            variables["FIRSTBERT_VECTOR_CACHE"] = "0"
         command = [str(self.options.python), "-m", "firstbert", *map(str, arguments), "--json"]
         start = time.perf_counter()
         done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)

@@ -46,7 +46,7 @@ def write_tokenizer(source: Path, folder: Path) -> None:
 
 
 def write_pooling(folder: Path, width: int, *, normalise: bool = False) -> None:
-    """Write what makes the folder one of sentence-transformers: the mean of the last layer, scaled to length 1 or not."""
+    """Write what makes the folder one of sentence-transformers: the last layer's mean, of length 1 or as it is."""
     modules = [
         {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
         {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},

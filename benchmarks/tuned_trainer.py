@@ -16,35 +16,28 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
-from transformers import (
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    DataCollatorWithPadding,
-    Trainer,
-    TrainerCallback,
-    TrainingArguments,
-)
-
 from benchmarks import machine
 
 
-class Clock(TrainerCallback):
-    """Takes the time at the end of each step, with all work on a GPU done."""
+def clock(times: dict[int, float], steps: tuple[int, ...]) -> Any:
+    """Return a callback that notes the time when so many steps are done, with all work on a GPU done too.
 
-    def __init__(self) -> None:
-        self.times: list[float] = []
+    It waits for a GPU nowhere else, which would slow Trainer down.
+    """
+    import torch
+    from transformers import TrainerCallback
 
-    def on_train_begin(self, *_: Any, **__: Any) -> None:
-        self._now()
+    class Clock(TrainerCallback):  # type: ignore[misc]
+        def on_train_begin(self, arguments: Any, state: Any, control: Any, **_: Any) -> None:
+            self.on_step_end(arguments, state, control)
 
-    def on_step_end(self, *_: Any, **__: Any) -> None:
-        self._now()
+        def on_step_end(self, arguments: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.global_step in (*steps, state.max_steps):
+                if torch.cuda.is_available():
+                    torch.cuda.synchronize()
+                times[state.global_step] = time.perf_counter()
 
-    def _now(self) -> None:
-        if torch.cuda.is_available() and len(self.times) > 0:
-            torch.cuda.synchronize()
-        self.times.append(time.perf_counter())
+    return Clock()
 
 
 def examples(n: int, batch_size: int, first: int, last: int) -> int:
@@ -54,8 +47,11 @@ def examples(n: int, batch_size: int, first: int, last: int) -> int:
     return sum(smallest if step % per_epoch == per_epoch - 1 else batch_size for step in range(first, last))
 
 
-def arguments(job: dict[str, Any], folder: str) -> TrainingArguments:
+def arguments(job: dict[str, Any], folder: str) -> Any:
     """Return Trainer's own arguments and what the job sets; checkpoints and progress bars, which cost time, are off."""
+    import torch
+    from transformers import TrainingArguments
+
     names = {"batch_size": "per_device_train_batch_size", "epochs": "num_train_epochs", "max_steps": "max_steps",
              "learning_rate": "learning_rate"}  # fmt: skip
     given = {names[key]: job[key] for key in names if job.get(key) is not None}
@@ -67,27 +63,31 @@ def arguments(job: dict[str, Any], folder: str) -> TrainingArguments:
 
 def run(job: dict[str, Any]) -> dict[str, Any]:
     """Train, then measure on unseen texts."""
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding, Trainer
+
     torch.set_num_threads(job["threads"])
     torch.manual_seed(job["seed"])  # of the new head
     tokenizer = AutoTokenizer.from_pretrained(job["encoder"])
     model = AutoModelForSequenceClassification.from_pretrained(job["encoder"], num_labels=len(set(job["labels"])))
-    clock = Clock()
+    times: dict[int, float] = {}
+    warm_up = job["warm_up"]
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
             model=model,
             args=arguments(job, folder),
             train_dataset=_tokens(tokenizer, job["texts"], job["labels"]),
             data_collator=DataCollatorWithPadding(tokenizer),
-            callbacks=[clock],
+            callbacks=[clock(times, (warm_up,))],
         )
         start = time.perf_counter()
         trainer.train()
         seconds = time.perf_counter() - start
         scores = trainer.predict(_tokens(tokenizer, job["unseen"], job["truth"])).predictions
-    steps, warm_up = len(clock.times) - 1, job["warm_up"]
+    steps = max(times)
     timed = examples(len(job["texts"]), trainer.args.train_batch_size, warm_up, steps)
     return {
-        "rate": timed / (clock.times[-1] - clock.times[warm_up]), "steps": steps, "seconds": seconds,
+        "rate": timed / (times[steps] - times[warm_up]), "steps": steps, "seconds": seconds,
         "accuracy": float((scores.argmax(axis=1) == job["truth"]).mean()), "peak": machine.peak_rss(),
         "device": str(trainer.args.device), "batch_size": trainer.args.train_batch_size,
         "epochs": trainer.args.num_train_epochs, "learning_rate": trainer.args.learning_rate,
