@@ -33,6 +33,14 @@ _QUIET = {
 }  # fmt: skip
 
 
+_ASKS = """
+import json, torch
+from benchmarks import machine
+gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+print(json.dumps({"versions": machine.versions(), "gpu": gpu}))
+"""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options(commands.Options):
     """Of a run.
@@ -101,21 +109,22 @@ class Tuning(Commands):
         if done.returncode:
             raise BenchError(f"{module}: {done.stderr.strip()[-1000:]}")
         found: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
+        del found["versions"]  # the header has them
         return found
 
     @property
     def header(self) -> dict[str, Any]:
         """What the file begins with."""
-        return super().header | {"gpu": _gpu(self.options.peers)}
+        found, peers = super().header, self._peers()
+        return found | {"versions": found["versions"] | {"peers": peers["versions"]}, "gpu": peers["gpu"]}
 
-
-def _gpu(python: Path) -> str | None:
-    """The first GPU that the peers see."""
-    if not python.exists():
-        return None
-    line = "import torch; print(torch.cuda.get_device_name(0) if torch.cuda.is_available() else '')"
-    done = subprocess.run([python, "-c", line], capture_output=True, text=True, check=False)
-    return done.stdout.strip() or None
+    def _peers(self) -> dict[str, Any]:
+        """The libraries of the peers' environment, and the GPU that they see."""
+        if not self.options.peers.exists():
+            return {"versions": {}, "gpu": None}
+        done = subprocess.run([self.options.peers, "-c", _ASKS], cwd=ROOT, capture_output=True, text=True, check=True)
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
 
 
 def measure(options: Options, sections: Sequence[str]) -> Results:

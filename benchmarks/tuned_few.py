@@ -64,7 +64,7 @@ def train(tuning: Tuning, encoder: str, size: int, seed: int, system: str) -> di
 
 def _ours(tuning: Tuning, encoder: str, rows: list[texts.Row], seed: int, system: str) -> dict[str, Any]:
     place, model = tuning.encoders[encoder], tuning.options.work / "model-few"
-    job = Job(tuning.file("rows.tsv", rows), model, place, seed, finetune=system == "finetuned")
+    job = Job(tuning.file("rows.tsv", rows), model, place, seed, finetune=system == "finetuned", name=encoder)
     found = tuned_ours.train(tuning, job)
     accuracy, seconds = tuned_ours.accuracy(tuning, model, tuning.split("test"))
     return found | {"rows": len(rows), "accuracy": accuracy, "evaluation_seconds": seconds}

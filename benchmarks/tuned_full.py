@@ -29,7 +29,7 @@ def whole(tuning: Tuning, encoder: str, seed: int, **teaching: Path) -> dict[str
     kind = "distilled" if teaching else "full"
     job = Job(
         tuning.split("train"), model_folder(tuning, kind, encoder, seed), tuning.encoders[encoder], seed,
-        validation=tuning.split("dev"), test=tuning.split("test"), **teaching,
+        validation=tuning.split("dev"), test=tuning.split("test"), name=encoder, **teaching,
     )  # fmt: skip
     return tuned_ours.train(tuning, job)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ class Job:
         precision: fp32, bf16, or None for what the command line chooses.
         teacher: a model whose probabilities are learned.
         unlabelled: texts that it labels.
+        name: of the encoder on the page, where `encoder` is a folder of this machine.
     """
 
     rows: Path
@@ -41,6 +42,7 @@ class Job:
     precision: str | None = None
     teacher: Path | None = None
     unlabelled: Path | None = None
+    name: str | None = None
 
     @property
     def arguments(self) -> list[str]:
@@ -56,7 +58,8 @@ class Job:
     @property
     def shown(self) -> str:
         """The command for the page: folders of this machine left out."""
-        words = [Path(word).name if "/" in word else word for word in self.arguments]
+        arguments = replace(self, encoder=self.name or self.encoder).arguments
+        words = [Path(word).name if "/" in word else word for word in arguments]
         return "firstbert " + " ".join(words)
 
 

@@ -37,7 +37,7 @@ def ours(tuning: Tuning, encoder: str, seed: int) -> dict[str, Any]:
     """One epoch by the command line; the rate is the one that it states itself."""
     job = Job(
         tuning.split("train"), tuning.options.work / "model-speed", tuning.encoders[encoder], seed,
-        validation=tuning.split("dev"), epochs=1, batch_size=BATCH_SIZE,
+        validation=tuning.split("dev"), epochs=1, batch_size=BATCH_SIZE, name=encoder,
         precision=None if tuning.options.precision == "fp32" else tuning.options.precision,
     )  # fmt: skip
     found = tuned_ours.train(tuning, job)

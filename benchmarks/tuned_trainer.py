@@ -27,7 +27,7 @@ def clock(times: dict[int, float], steps: tuple[int, ...]) -> Any:
     import torch
     from transformers import TrainerCallback
 
-    class Clock(TrainerCallback):  # type: ignore[misc]
+    class Clock(TrainerCallback):
         def on_train_begin(self, arguments: Any, state: Any, control: Any, **_: Any) -> None:
             self.on_step_end(arguments, state, control)
 
@@ -52,12 +52,13 @@ def arguments(job: dict[str, Any], folder: str) -> Any:
     import torch
     from transformers import TrainingArguments
 
+    gpu = torch.cuda.is_available()
     names = {"batch_size": "per_device_train_batch_size", "epochs": "num_train_epochs", "max_steps": "max_steps",
              "learning_rate": "learning_rate"}  # fmt: skip
     given = {names[key]: job[key] for key in names if job.get(key) is not None}
     return TrainingArguments(
         output_dir=folder, seed=job["seed"], bf16=job["precision"] == "bf16", report_to="none", save_strategy="no",
-        logging_strategy="no", disable_tqdm=True, dataloader_pin_memory=torch.cuda.is_available(), **given,
+        logging_strategy="no", disable_tqdm=True, dataloader_pin_memory=gpu, use_cpu=not gpu, **given,
     )  # fmt: skip
 
 

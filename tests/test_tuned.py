@@ -42,7 +42,7 @@ def arguments(modules: SimpleNamespace, tmp_path: Path) -> list[str]:
     (tmp_path / "unlabelled.txt").write_text("A text.\n")
     return [
         "--sst2", str(data), "--work", str(tmp_path / "work"), "--results", str(tmp_path / "results"), "--mpnet",
-        str(tmp_path / "mpnet"), "--unlabelled", str(tmp_path / "unlabelled.txt"),
+        str(tmp_path / "some-folder"), "--unlabelled", str(tmp_path / "unlabelled.txt"),
     ]  # fmt: skip
 
 
@@ -120,6 +120,7 @@ def test_every_section_measures_and_is_shown(
     for title in ("The tutorial's table", "with its defaults", "Examples a second", "Few labels"):
         assert title in shown
     assert "**A quick run" in shown and str(options.work) not in shown
+    assert "--encoder mpnet" in shown and "some-folder" not in shown  # what a reader can type
 
 
 def test_a_run_that_stops_goes_on_with_the_next_training(
