@@ -6,7 +6,7 @@ EXTRAS ?= test
 # Bytecode is made for what is imported, not for all that is installed: 70 MB less.
 INSTALL = $(BIN)/python -m pip install -q --no-compile
 
-.PHONY: tutorial test test-slow lint bench trust docs golden clean
+.PHONY: tutorial test test-slow lint bench trust finetune docs golden clean
 
 tutorial: $(BIN)/firstbert
 	$(BIN)/firstbert tutorial
@@ -52,8 +52,21 @@ trust: $(VENV)/.installed-test .venv-cleanlab/.installed
 	.venv-cleanlab/bin/python -m pip install -q --no-compile -r $<
 	@touch $@
 
+# Fine-tuning against SetFit and transformers' Trainer. SECTION, SST2, MPNET, QUICK and FORCE as above; ONLY=minilm leaves
+# other encoders out; HUB=1 adds DistilBERT and BERT; docs/finetuning.md has the rest.
+finetune: $(VENV)/.installed-finetune .venv-finetune/.installed
+	$(BIN)/python -m benchmarks.tuned $(SECTION) $(if $(QUICK),--quick) $(if $(FORCE),--force) $(if $(HUB),--hub) \
+		$(if $(SST2),--sst2 $(SST2)) $(if $(MPNET),--mpnet $(MPNET)) $(if $(ONLY),--only $(ONLY)) \
+		$(if $(UNLABELLED),--unlabelled $(UNLABELLED)) $(if $(PRECISION),--precision $(PRECISION)) \
+		$(if $(NAME),--name $(NAME))
+
+.venv-finetune/.installed: benchmarks/requirements-finetune.txt
+	$(PYTHON) -m venv .venv-finetune
+	.venv-finetune/bin/python -m pip install -q --no-compile -r $<
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .venv-bench .venv-bench-optimum .venv-cleanlab dist build
+	rm -rf $(VENV) .venv-bench .venv-bench-optimum .venv-cleanlab .venv-finetune dist build
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

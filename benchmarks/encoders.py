@@ -45,12 +45,15 @@ def write_tokenizer(source: Path, folder: Path) -> None:
     (folder / "special_tokens_map.json").write_text(json.dumps(_SPECIAL, indent=2))
 
 
-def write_pooling(folder: Path, width: int) -> None:
-    """Write what makes the folder one of sentence-transformers: the mean of the last layer, not normalised."""
+def write_pooling(folder: Path, width: int, *, normalise: bool = False) -> None:
+    """Write what makes the folder one of sentence-transformers: the last layer's mean, of length 1 or as it is."""
     modules = [
         {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
         {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
     ]
+    if normalise:
+        modules.append({"idx": 2, "name": "2", "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"})
+        (folder / "2_Normalize").mkdir(exist_ok=True)
     pooling = {"word_embedding_dimension": width, "pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True}
     (folder / "modules.json").write_text(json.dumps(modules))
     (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": LENGTH, "do_lower_case": False}))

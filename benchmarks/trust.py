@@ -7,25 +7,18 @@ results/trust.json and from there to docs/results.md (trust_report.py).
 from __future__ import annotations
 
 import argparse
-import csv
-import json
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine, texts, trust_disputed, trust_kinds, trust_layers, trust_probabilities, trust_report
-from benchmarks.bench import ROOT, BenchError, Results, note
+from benchmarks import commands, trust_disputed, trust_kinds, trust_layers, trust_probabilities, trust_report
+from benchmarks.bench import ROOT, Results, note
+from benchmarks.commands import Commands
 from firstbert import SentenceClassifier
-from firstbert.catalog import dataset
 from firstbert.search import by_rule
 from firstbert.session import usable_cores
-from firstbert.sources import fetch
-
-FEW = 300  # rows of each part of SST-2 in a quick run
 
 Section = Callable[["Trust", Results], None]
 SECTIONS: dict[str, Section] = {
@@ -38,47 +31,21 @@ SECTIONS: dict[str, Section] = {
 }
 
 
-@dataclass(frozen=True)
-class Options:
+@dataclass(frozen=True, kw_only=True)
+class Options(commands.Options):
     """Of a run.
 
     Attributes:
-        data: folder with SST-2's train.tsv, dev.tsv, test.tsv; None: they are fetched.
-        mpnet: MPNet's folder or name; None leaves it out.
-        results: folder of trust.json.
-        work: folder for passing files and models.
-        python: firstbert's interpreter.
         cleanlab: the interpreter of an environment with cleanlab.
-        threads: of the machine that encoders use.
-        quick: sizes at which nothing is worth measuring, to see that all works.
-        force: measure anew what is there.
     """
 
-    data: Path | None
-    mpnet: str | None
-    results: Path
-    work: Path
-    python: Path
     cleanlab: Path
-    threads: int
-    quick: bool = False
-    force: bool = False
 
 
-class Trust:
+class Trust(Commands):
     """What all sections need: encoders, SST-2, files, the command line."""
 
-    def __init__(self, options: Options) -> None:
-        self.options = options
-        options.work.mkdir(parents=True, exist_ok=True)
-
-    @property
-    def encoders(self) -> dict[str, str]:
-        """Name → what the command line takes; MPNet only where its place was given."""
-        found = {"minilm": "minilm"}
-        if self.options.mpnet:
-            found["mpnet"] = self.options.mpnet
-        return found
+    options: Options
 
     def classifier(self, name: str, **options: Any) -> SentenceClassifier:
         """Return what is fitted again and again: as it comes, but MPNet reads a layer that no row had a say in.
@@ -88,90 +55,10 @@ class Trust:
         layer = by_rule(12) if name == "mpnet" else "auto"
         return SentenceClassifier(self.encoders[name], layer=layer, **options)
 
-    def seeds(self, n: int) -> range:
-        """Return the seeds of something done `n` times."""
-        return range(2 if self.options.quick else n)
-
-    def size(self, n: int, least: int = 64) -> int:
-        """Return how many rows to take where a full run takes `n`."""
-        return max(n // 32, least) if self.options.quick else n
-
-    # -- SST-2, of which a quick run takes the first rows
-
-    def split(self, name: str) -> Path:
-        """Return the file of train, dev or test."""
-        return self.file(f"few-{name}.tsv", self.rows(name)) if self.options.quick else self._whole(name)
-
-    def rows(self, name: str) -> list[texts.Row]:
-        """Return its rows."""
-        rows = texts.sst2(self._whole(name).parent, self._whole(name).stem)
-        return rows[:FEW] if self.options.quick else rows
-
-    def _whole(self, name: str) -> Path:
-        return self.options.data / f"{name}.tsv" if self.options.data else fetch(dataset("sst2").files[name])
-
-    # -- files and commands
-
-    def file(self, name: str, rows: Iterable[tuple[str, object]]) -> Path:
-        """Write (text, label) rows where a command can read them."""
-        path = self.options.work / name
-        with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-            writer.writerows([("text", "label"), *rows])
-        return path
-
-    def command(self, *arguments: object, cold: bool = False) -> tuple[Any, float]:
-        """Run `firstbert … --json`; return what it prints, None for nothing, and its seconds from start to end.
-
-        Args:
-            arguments: as typed.
-            cold: keep no vectors, and take none that are kept.
-
-        Raises:
-            BenchError: the command failed.
-        """
-        variables = machine.variables() | ({"FIRSTBERT_VECTOR_CACHE": "0"} if cold else {})
-        command = [str(self.options.python), "-m", "firstbert", *map(str, arguments), "--json"]
-        start = time.perf_counter()
-        done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
-        seconds = time.perf_counter() - start
-        if done.returncode:
-            raise BenchError(f"firstbert {' '.join(map(str, arguments))}: {done.stderr.strip()[-1000:]}")
-        return json.loads(done.stdout or "null"), seconds
-
-    @property
-    def header(self) -> dict[str, Any]:
-        """What the file begins with."""
-        return {
-            "machine": machine.facts(self.options.threads),
-            "versions": {"firstbert": machine.versions()},
-            "quick": self.options.quick,
-            "encoders": list(self.encoders),
-        }
-
 
 def measure(options: Options, sections: Sequence[str]) -> Results:
     """Measure sections, part by part; what is there is kept, unless it is to be measured anew."""
-    trust = Trust(options)
-    results = Results.open(_Keeping(options.results), "trust", trust.header)
-    results.parts["header"] = trust.header | {"encoders": _encoders(results, trust)}
-    if options.force:
-        results.parts = {name: part for name, part in results.parts.items() if name.split(",")[0] not in sections}
-    for name in sections:
-        SECTIONS[name](trust, results)
-    return results
-
-
-@dataclass(frozen=True)
-class _Keeping:
-    """What `Results.open` looks at: parts of other sections stay, also where some are measured anew."""
-
-    results: Path
-    force: bool = False
-
-
-def _encoders(results: Results, trust: Trust) -> list[str]:
-    return sorted({*results.parts.get("header", {}).get("encoders", []), *trust.encoders})
+    return commands.measure(Trust(options), "trust", SECTIONS, sections)
 
 
 def parse(arguments: Sequence[str]) -> tuple[list[str], Options]:

@@ -6,7 +6,7 @@ No figure is typed by hand: a test compares the page with what is made here.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +43,14 @@ def write(parts: Parts, page: Path = PAGE) -> None:
     page.write_text(f"{before}{BEGIN}\n\n{render(parts)}\n{END}{rest.split(END)[1]}", encoding="utf-8")
 
 
-def _named(parts: Parts, section: str) -> Iterable[tuple[str, Parts]]:
+def named(parts: Parts, section: str) -> Iterable[tuple[str, Parts]]:
     """Return what stands after the section's name, and the part."""
     start = section + ", "
     return [(name.removeprefix(start), part) for name, part in parts.items() if name.startswith(start)]
 
 
-def _block(title: str, text: str, head: list[str], rows: list[list[Cell]]) -> list[str]:
+def block(title: str, text: str, head: list[str], rows: list[list[Cell]]) -> list[str]:
+    """Return a titled table, nothing for no rows."""
     return [f"### {title}\n\n{text}\n\n{table(head, rows)}"] if rows else []
 
 
@@ -89,15 +90,22 @@ _FASTER, _WARM, _RECOVERED = 1.15, 0.1, 0.5
 
 
 def _goals(parts: Parts) -> str:
-    goals = [*_goals_layers(parts), *_goals_kinds(parts), *_goals_probabilities(parts), *_goals_disputed(parts)]
+    return goals_table([
+        *_goals_layers(parts), *_goals_kinds(parts), *_goals_probabilities(parts), *_goals_disputed(parts)
+    ])  # fmt: skip
+
+
+def goals_table(goals: Sequence[Goal]) -> str:
+    """Return what was aimed at and what was measured, nothing for no goals."""
     if not goals:
         return ""
-    rows = [[what, f"{sign} {shown(goal)}", shown(value), "yes" if _met(sign, goal, value) else "**no**"]
+    rows = [[what, f"{sign} {shown(goal)}", shown(value), "yes" if met(sign, goal, value) else "**no**"]
             for what, sign, goal, value, shown in goals]  # fmt: skip
     return "### Goals\n\n" + table(["", "goal", "measured", "reached"], rows)
 
 
-def _met(sign: str, goal: float, value: float) -> bool:
+def met(sign: str, goal: float, value: float) -> bool:
+    """Return whether a value is on the right side of its goal."""
     return {"≥": value >= goal, "≤": value <= goal, ">": value > goal}[sign]
 
 
@@ -106,24 +114,24 @@ def _goals_layers(parts: Parts) -> Iterable[Goal]:
         for (encoder, layer), goal in goals.items():
             if part := parts.get(f"layers, {start}{encoder}"):
                 yield f"{encoder}, {layer}, {what}: accuracy", "≥", goal, part["runs"][layer]["accuracy"], percent
-    for name, part in _named(parts, "cut"):
+    for name, part in named(parts, "cut"):
         accuracy = part["accuracy"]
         yield f"{name}: times as fast when cut", "≥", _FASTER, part["faster"], _plain
         yield f"{name}: accuracy when cut, against whole", "≥", accuracy["whole"], accuracy["cut"], percent
 
 
 def _goals_kinds(parts: Parts) -> Iterable[Goal]:
-    for name, part in _named(parts, "kinds"):
+    for name, part in named(parts, "kinds"):
         if name in ("rare", "sst2, 1:50"):
             yield f"{name}: points of macro-F1 won by thresholds", ">", 0.0, part["gain"], percent
 
 
 def _goals_probabilities(parts: Parts) -> Iterable[Goal]:
-    for name, part in _named(parts, "calibration"):
+    for name, part in named(parts, "calibration"):
         for measure in ("log_loss", "ece"):
             found = part[measure]
             yield f"{name}: change of {_words(measure)} by calibration", "≤", 0.0, found["difference"], "{:.2g}".format
-    for name, part in _named(parts, "promise"):
+    for name, part in named(parts, "promise"):
         yield f"{name}: splits with more errors than promised", "≤", part["allowed"], part["over"], _plain
 
 
@@ -137,7 +145,7 @@ def _goals_disputed(parts: Parts) -> Iterable[Goal]:
             if abs(lost["gain"]) > lost["se"]:  # else nothing was lost that could be recovered
                 share = left["gain"] / lost["gain"]
                 yield f"{name}: share of lost {_words(measure)} recovered", "≥", _RECOVERED, share, _plain
-    for name, part in _named(parts, "disputed, seconds"):
+    for name, part in named(parts, "disputed, seconds"):
         yield f"{name}: check of labels, share of the encoding", "≤", _WARM, _share(part), _plain
 
 
@@ -158,16 +166,16 @@ def _share(part: Parts) -> float:
 
 def _layers(parts: Parts) -> list[str]:
     whole, splits = [], []
-    for name, part in _named(parts, "layers"):
+    for name, part in named(parts, "layers"):
         encoder = name.removeprefix(f"{_SPLITS}, ")
         rows, make = (whole, _whole) if encoder == name else (splits, _split)
         rows += [[f"{encoder}, {layer}", percent(run["accuracy"]), *make(run)] for layer, run in part["runs"].items()]
     text = "`firstbert train train.tsv --test test.tsv --layer …`, no vector kept from before."
     head = ["", "accuracy on test, %", "95 % interval", "layers", "pooling", "C", "seconds"]
-    blocks = _block("SST-2, all training rows", text, head, whole)
+    blocks = block("SST-2, all training rows", text, head, whole)
     text = "The first 2,000 rows, 75 to 25 at random; everything is chosen on the larger part."
     head = ["", "accuracy, mean, %", "deviation", "splits", "layers chosen (splits)"]
-    return blocks + _block(f"SST-2, {_SPLITS}", text, head, splits)
+    return blocks + block(f"SST-2, {_SPLITS}", text, head, splits)
 
 
 def _whole(run: Parts) -> list[Cell]:
@@ -183,17 +191,17 @@ def _split(run: Parts) -> list[Cell]:
 
 def _cut(parts: Parts) -> list[str]:
     rows: list[list[Cell]] = []
-    for name, part in _named(parts, "cut"):
+    for name, part in named(parts, "cut"):
         rates, accuracy = part["rates"], part["accuracy"]
         rows.append([f"{name}, ends at layer {part['layer']}", rates["whole"], rates["cut"], f"{part['faster']:.2f} ×",
                      percent(accuracy["whole"]), percent(accuracy["cut"])])  # fmt: skip
     head = ["", "whole, sentences/s", "cut, sentences/s", "faster", "accuracy whole, %", "accuracy cut, %"]
-    return _block("The encoder that ends where it is read", "The same sentences, in turns.", head, rows)
+    return block("The encoder that ends where it is read", "The same sentences, in turns.", head, rows)
 
 
 def _kinds(parts: Parts) -> list[str]:
     rows: list[list[Cell]] = []
-    for name, part in _named(parts, "kinds"):
+    for name, part in named(parts, "kinds"):
         first, equal, own = part["trials"][0], part["runs"]["equal"], part["runs"]["macro-f1"]
         numbers = [percent(run[measure]) for measure in ("accuracy", "macro_f1") for run in (equal, own)]
         rows.append([name, first["rows"][0], len(first["labels"]), len(part["trials"]), *numbers,
@@ -204,24 +212,24 @@ def _kinds(parts: Parts) -> list[str]:
         "`firstbert train`, `evaluate` and `predict`, with `--thresholds equal` and `macro-f1`, %; ± is the standard "
         "error of the paired difference over seeds."
     )
-    return _block("Kinds of labels", text, head, rows)
+    return block("Kinds of labels", text, head, rows)
 
 
 def _calibration(parts: Parts) -> list[str]:
     rows: list[list[Cell]] = []
-    for name, part in _named(parts, "calibration"):
+    for name, part in named(parts, "calibration"):
         rows.append([name, len(part["trials"]), part["changed"]])
         for found in (part["log_loss"], part["ece"]):
             change = _signed(found["difference"], found["se"], 1, 5)
             rows[-1] += [f"{found['before']:.4f}", f"{found['after']:.4f}", change]
     head = ["", "splits", "temperature not 1", "log-loss raw", "calibrated", "difference", "ECE raw", "calibrated",
             "difference"]  # fmt: skip
-    return _block("Calibration", "Splits of SST-2's training rows; measured on those not fitted on.", head, rows)
+    return block("Calibration", "Splits of SST-2's training rows; measured on those not fitted on.", head, rows)
 
 
 def _promise(parts: Parts) -> list[str]:
     rows: list[list[Cell]] = []
-    for name, part in _named(parts, "promise"):
+    for name, part in named(parts, "promise"):
         worst = max((trial["error"] for trial in part["trials"] if trial["error"] is not None), default=None)
         numbers = [percent(value) for value in (part["error"], worst, part["error_of_all"], part["coverage"])]
         rows.append([name, f"{part['over']} of {part['splits']}", part["allowed"], *numbers])
@@ -231,11 +239,11 @@ def _promise(parts: Parts) -> list[str]:
     )
     head = ["", "splits with more than 5 % wrong", "allowed", "wrong among answered, %", "in the worst split, %",
             "wrong among all, %", "answered, %"]  # fmt: skip
-    return _block("At most 5 % wrong among what is answered", text, head, rows)
+    return block("At most 5 % wrong among what is answered", text, head, rows)
 
 
 def _findings(parts: Parts) -> list[tuple[str, Parts]]:
-    return [(name, part) for name, part in _named(parts, "disputed") if not name.startswith("seconds")]
+    return [(name, part) for name, part in named(parts, "disputed") if not name.startswith("seconds")]
 
 
 def _disputed(parts: Parts) -> list[str]:
@@ -246,7 +254,7 @@ def _disputed(parts: Parts) -> list[str]:
         [f"{name}, {system}", *(percent(found[k]) for k in ("100", "k/2", "k"))]
         for name, part in findings for system, found in part["precision"].items()
     ]  # fmt: skip
-    blocks = _block("Labels in doubt", text, head, ranks)
+    blocks = block("Labels in doubt", text, head, ranks)
     flagged: list[list[Cell]] = [
         [f"{name}, {system}", f"{found['rows']:.0f}", percent(found["precision"]), percent(found["recall"])]
         for name, part in findings for system, found in part["flagged"].items()
@@ -254,7 +262,7 @@ def _disputed(parts: Parts) -> list[str]:
     fits = [_fit(f"{name}, {fit}", found) for name, part in findings for fit, found in part["fits"].items()]
     seconds: list[list[Cell]] = [
         [name, part["n"], part["cold"], part["warm"], f"{_share(part):.1%}"]
-        for name, part in _named(parts, "disputed, seconds")
+        for name, part in named(parts, "disputed, seconds")
     ]
     tables = [
         (["", "rows flagged", "of these flipped, %", "of the flipped, %"], flagged),
