@@ -52,7 +52,8 @@ class Job:
         typed += ["--finetune"] if self.finetune else []
         for name in ("validation", "epochs", "batch_size", "precision", "teacher", "unlabelled"):
             value = getattr(self, name)
-            typed += [] if value is None else [f"--{name.replace('_', '-')}", value]
+            option = {"precision": "train-precision"}.get(name, name.replace("_", "-"))
+            typed += [] if value is None else [f"--{option}", value]
         return list(map(str, typed))
 
     @property
@@ -72,11 +73,12 @@ def train(tuning: Tuning, job: Job) -> dict[str, Any]:
     threads = tuning.options.threads
     facts, wall = tuning.command(*job.arguments, "--threads", threads, cold=True)
     tuned = facts["finetune"] if job.finetune else {}
+    saved = tuned.get("saved", "frozen")
     return {
         "seconds": facts["seconds"], "wall": wall, "n_train": facts["n_train"],
         "accuracy": facts["test"]["accuracy"] if facts["test"] else None,
-        "validation": tuned.get("validation_accuracy"),  # of what was saved
-        "saved": tuned.get("saved", "frozen"),  # tuned, or frozen where that was better
+        "validation": tuned.get(saved, {}).get("accuracy"),
+        "saved": saved,
         "rate": tuned.get("examples_per_second"),
         "steps": tuned.get("steps"),
         "finetune": tuned, "command": job.shown,

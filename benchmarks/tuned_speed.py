@@ -38,7 +38,7 @@ def ours(tuning: Tuning, encoder: str, seed: int) -> dict[str, Any]:
     job = Job(
         tuning.split("train"), tuning.options.work / "model-speed", tuning.encoders[encoder], seed,
         validation=tuning.split("dev"), epochs=1, batch_size=BATCH_SIZE, name=encoder,
-        precision=None if tuning.options.precision == "fp32" else tuning.options.precision,
+        precision=tuning.options.precision,
     )  # fmt: skip
     found = tuned_ours.train(tuning, job)
     return {"rate": found["rate"], "steps": found["steps"], "accuracy": found["validation"],

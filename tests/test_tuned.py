@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FINETUNE = {"validation_accuracy": 0.9, "saved": "tuned", "examples_per_second": 150.0, "steps": 217}
+FINETUNE = {"finetuned": {"accuracy": 0.9}, "saved": "finetuned", "examples_per_second": 150.0, "steps": 217}
 MACHINE = {"family": "1/2/3", "cpu": "Some CPU", "cores": 2, "threads": 2}
 HEADER = {"machine": MACHINE, "versions": {"firstbert": {"numpy": "2"}}, "quick": False, "encoders": ["minilm"]}
 

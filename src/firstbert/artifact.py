@@ -38,6 +38,7 @@ from firstbert.checks import (
 from firstbert.engine import EngineOptions
 from firstbert.errors import ArtifactError
 from firstbert.families import FloatArray
+from firstbert.fitting import is_finetuned
 from firstbert.predictor import Predictor
 from firstbert.prepared import Precision
 
@@ -160,7 +161,7 @@ def _facts(artifact: Artifact, portable: bool) -> dict[str, Any]:
         "label_type": type(predictor.labels[0]).__name__,
         "encoder": {
             "name": "encoder/" if portable else _lasting_name(options.encoder),
-            "made_with": artifact.training.get("finetune", {}).get("encoder") or engine.files.name,
+            "made_with": _made_with(artifact),
             "family": engine.prepared.architecture.family,
             "weights_sha256": predictor.weights_sha256,
         },
@@ -175,6 +176,12 @@ def _facts(artifact: Artifact, portable: bool) -> dict[str, Any]:
         "training": artifact.training,
         "golden": [{"text": text, "probabilities": [float(p) for p in row]} for text, row in artifact.golden],
     }
+
+
+def _made_with(artifact: Artifact) -> str:
+    """The encoder it began with; where a fine-tuned one was put together, says nothing."""
+    training = artifact.training
+    return str(training["finetune"]["encoder"]) if is_finetuned(training) else artifact.predictor.engine.files.name
 
 
 def _lasting_name(encoder: str) -> str:

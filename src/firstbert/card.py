@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from firstbert.fitting import is_finetuned
 from firstbert.predictor import label_text
 
 _MOST_LABELS = 50
@@ -45,10 +46,11 @@ def card(facts: dict[str, Any]) -> str:
 
 def _opening(facts: dict[str, Any]) -> str:
     many, n = facts.get("many_labels"), len(facts["labels"])
+    learned = ", both fine-tuned on labelled rows" if is_finetuned(facts["training"]) else ""
     what = f"Gives a sentence any number of {n} labels" if many else f"Gives a sentence one of {n} labels"
     return (
         f"{what}, with a probability. A pretrained encoder turns the sentence into a vector, and a logistic "
-        f"regression turns that into the answer. Made with firstbert {facts['firstbert']}."
+        f"regression turns that into the answer{learned}. Made with firstbert {facts['firstbert']}."
     )
 
 
@@ -92,11 +94,14 @@ def _training(facts: dict[str, Any]) -> list[str]:
     training, encoder = facts["training"], facts["encoder"]
     layer = facts["layer"]
     layers = f"layer {layer}" if isinstance(layer, int) else f"layers {' + '.join(map(str, layer))} side by side"
+    learned, head = "unchanged", [f"- Head: logistic regression, C = {training.get('C')}."]
+    if is_finetuned(training):
+        learned, head = "fine-tuned", _finetuned(training["finetune"])
     lines = [
-        f"- Encoder, unchanged: {encoder['made_with']} ({encoder['family']}), {layers}, {facts['pooling']} pooling, "
+        f"- Encoder, {learned}: {encoder['made_with']} ({encoder['family']}), {layers}, {facts['pooling']} pooling, "
         f"at most {facts['max_length']} tokens a text, {facts['precision']} by {facts['backend']}.",
         *_why(training.get("layers") or []),
-        f"- Head: logistic regression, C = {training.get('C')}.",
+        *head,
         f"- Trained on {training.get('rows')} rows, seed {training.get('seed')}.",
     ]
     if training.get("truncated_rows"):
@@ -113,6 +118,22 @@ def _training(facts: dict[str, Any]) -> list[str]:
         )
     if training.get("cv_accuracy") is not None:
         lines.append(f"- Accuracy in cross-validation on the training rows: {_percent(training['cv_accuracy'])}.")
+    return lines
+
+
+def _finetuned(how: dict[str, Any]) -> list[str]:
+    """How the encoder and its head learned."""
+    what = "Pairs of texts of the same and of different labels" if how["recipe"] == "pairs" else "Labels"
+    lines = [
+        f"- {what} were learned for {how['epochs']:.1f} epochs (peak learning rate {how['learning_rate']:.2g}, "
+        f"{how['batch_size']} rows a step, {how['precision']} on {how['device']}, {how['tune']} layers)."
+    ]
+    if how["teacher"]:
+        more = f" and {how['unlabelled']:,} texts without labels" if how["unlabelled"] else ""
+        lines.append(f"- A larger model’s probabilities of the training rows{more} were learned from as well.")
+    if how.get("frozen"):
+        before, after = (_percent(how[name]["accuracy"]) for name in ("frozen", "finetuned"))
+        lines.append(f"- On {how['validation_rows']:,} validation rows: frozen {before} right, fine-tuned {after}.")
     return lines
 
 

@@ -21,7 +21,7 @@ from firstbert.data import DataOptions, Examples, Label, from_lists
 from firstbert.encoder import warn_of_truncation
 from firstbert.engine import EngineOptions
 from firstbert.errors import DataError
-from firstbert.fitting import FitOptions, Thresholds, fit
+from firstbert.fitting import FitOptions, Thresholds, fit, is_finetuned
 from firstbert.predictor import Predictions, Predictor
 from firstbert.prepared import Precision
 from firstbert.targets import BoolArray, DoubleArray
@@ -53,7 +53,7 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         classes_: ndarray of shape (n_classes,), the labels in order, in the type they were given in; where they were
             given as a matrix, its columns' names or numbers.
         predictor_: what answers; see `Predictor`.
-        C_: the penalty used.
+        C_: the penalty used; None where encoder and head learned together.
         cv_accuracy_: accuracy in cross-validation on the training rows; None where there was none.
         facts_: what is known of the training, as kept in model.json.
 
@@ -129,8 +129,7 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Fit on rows that `firstbert.data` has read and checked already; see `firstbert.fitting.fit`."""
         fitted = fit(examples, self._fit_options(), sample_weight, left_out)
         warn_of_truncation(fitted.truncated, self.max_length)
-        self.C_, self.cv_accuracy_, self.facts_ = fitted.fit.C, fitted.fit.accuracy, fitted.facts
-        return self._take(fitted.predictor)
+        return self.take_over(fitted.predictor, fitted.facts)
 
     def take_over(self, predictor: Predictor, facts: dict[str, Any]) -> Self:
         """Answer by a predictor that was made elsewhere, as if it had been fitted here."""
@@ -206,15 +205,17 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return float(np.average(right, weights=sample_weight))
 
     def save(self, folder: str | Path, *, portable: bool = False) -> Path:
-        """Write the model folder; `portable` puts the encoder in as well; a fine-tuned one always is. See `firstbert.artifact`.
+        """Write the model folder; `portable` puts the encoder in as well, where a fine-tuned one always is.
+
+        See `firstbert.artifact`.
 
         Raises:
             ArtifactError: the place holds something else, or can't be written.
         """
         check_is_fitted(self, "predictor_")
         made = artifact.make(self.predictor_, self.facts_, cache=self.cache)
-        finetuned = self.facts_.get("finetune", {}).get("saved") == "finetuned"  # nobody else has that encoder
-        return artifact.save(made, folder, portable=portable or finetuned)
+        # Nobody else has the encoder of a fine-tuned one.
+        return artifact.save(made, folder, portable=portable or is_finetuned(self.facts_))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

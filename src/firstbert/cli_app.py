@@ -75,9 +75,10 @@ def finetuning(options: dict[str, Any], wanted: bool, files: dict[str, Any]) -> 
         return FinetuneOptions(**given)
     default = FinetuneOptions(seed=options["seed"])
     idle = [name for name, value in given.items() if value != getattr(default, name)]
-    for name in [*idle, *(name for name, value in files.items() if value is not None)]:
-        name = {"precision": "train_precision"}.get(name, name).replace("_", "-")
-        raise UsageError(f"--{name} is for fine-tuning: add --finetune, or leave it out.")
+    idle += [name for name, value in files.items() if value is not None]
+    if idle:
+        option = idle[0].replace("_", "-").replace("precision", "train-precision")
+        raise UsageError(f"--{option} is for fine-tuning: add --finetune, or leave it out.")
     return None
 
 

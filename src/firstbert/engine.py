@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
@@ -235,13 +236,22 @@ def open_engine(options: EngineOptions, reads: tuple[Read, ...] | None = None) -
         hash(options)
     except TypeError:  # a list, say, where a name belongs: opening says which
         return Engine(options, reads)
-    return _open(options, reads, repr(options))
+    return _open(options, reads, repr(options), _stamp(options.encoder))
 
 
 @lru_cache(maxsize=4)
-def _open(options: EngineOptions, reads: tuple[Read, ...] | None, spelled: str) -> Engine:
-    """`spelled` tells options apart that Python takes as equal: 1, 1.0 and True."""
+def _open(options: EngineOptions, reads: tuple[Read, ...] | None, spelled: str, stamp: object) -> Engine:
+    """`spelled` tells options apart that Python takes as equal: 1, 1.0 and True; `stamp`, what a folder has held."""
     return Engine(options, reads)
+
+
+def _stamp(encoder: str) -> object:
+    """When the files of a local folder were last changed: a model that is trained anew has other weights there."""
+    folder = Path(encoder) if isinstance(encoder, str) else None
+    if folder is None or not folder.is_dir():
+        return None
+    found = (path.stat() for path in sorted(folder.glob("*.safetensors")))
+    return tuple((stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in found)
 
 
 def _check(options: EngineOptions, prepared: Prepared | TorchEncoder) -> None:

@@ -252,7 +252,7 @@ class _Fitting:
         }
 
 
-def answering(
+def answering(  # noqa: PLR0917 - in the order in which a text meets them
     labels: Sequence[Label], head: Head, encoder: EngineOptions, scores: DoubleArray | None, targets: Targets,
     thresholds: Thresholds,
 ) -> Predictor:  # fmt: skip
@@ -291,6 +291,11 @@ def bound_errors(
         return predictor.decision.confidence(p), (predictor.decision.chosen(p) == carried).all(axis=1)
 
     return promise(answered(*unseen), answered(*seen), max_error, confidence)
+
+
+def is_finetuned(training: Mapping[str, Any]) -> bool:
+    """Say whether a model's encoder has learned from its rows, by its facts."""
+    return (training.get("finetune") or {}).get("saved") == "finetuned"
 
 
 def versions(libraries: Iterable[str]) -> dict[str, str]:

@@ -88,12 +88,17 @@ def check(options: FinetuneOptions) -> None:
         value = getattr(options, name)
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1_000_000:
             raise UsageError(f"The {name!r} option of fine-tuning must be an int of at least 1. Got {value!r} instead.")
-    for name, value, known in (("precision", options.precision, get_args(Training)), ("recipe", options.recipe, get_args(Recipe))):
+    for name, value, known in (
+        ("precision", options.precision, get_args(Training)),
+        ("recipe", options.recipe, get_args(Recipe)),
+    ):
         if value not in known:
             raise UsageError(f"The {name!r} option of fine-tuning must be one of {known}. Got {value!r} instead.")
     whole = isinstance(options.tune, int) and not isinstance(options.tune, bool) and options.tune >= 1
     if not whole and options.tune not in ("all", "lora"):
-        raise UsageError(f"The 'tune' option must be 'all', 'lora' or a number of layers. Got {options.tune!r} instead.")
+        raise UsageError(
+            f"The 'tune' option must be 'all', 'lora' or a number of layers. Got {options.tune!r} instead."
+        )
 
 
 def _number(name: str, value: Any, low: float, high: float, *, auto: bool = False) -> None:
@@ -220,9 +225,7 @@ def epoch_batches(lengths: npt.NDArray[np.int32], size: int, seed: int, epoch: i
     return found
 
 
-def mixed_batches(
-    classes: npt.NDArray[np.intp], size: int, seed: int, epoch: int
-) -> list[npt.NDArray[np.intp]]:
+def mixed_batches(classes: npt.NDArray[np.intp], size: int, seed: int, epoch: int) -> list[npt.NDArray[np.intp]]:
     """Return the rows of each batch of an epoch: every row once, in random order, each class spread over all batches.
 
     Args:

@@ -20,6 +20,7 @@ from firstbert.engine import open_engine
 from firstbert.errors import DataError
 from firstbert.evaluate import Evaluation, truth
 from firstbert.facts import Fact, ReportFacts
+from firstbert.fitting import is_finetuned
 from firstbert.growth import learning_curve
 from firstbert.outcome import Outcome
 from firstbert.predictor import Predictions, answer_text, label_text
@@ -76,7 +77,12 @@ def with_promise(evaluation: dict[str, Any], training: Fact) -> dict[str, Any]:
 
 
 def with_training_rows(facts: ReportFacts, model: Artifact, train: Examples, *, cache: bool = True) -> ReportFacts:
-    """Add what only the training rows tell: labels in doubt, and how accuracy grows with rows."""
+    """Add what only the training rows tell: labels in doubt, and how accuracy grows with rows.
+
+    An encoder that was fine-tuned on them doubts none of their labels: it has learned them.
+    """
+    if is_finetuned(model.training):
+        return replace(facts, findings=(*facts.findings, *(finding.message for finding in train.findings)))
     encoder = model.predictor.encoder
     findings = (*facts.findings, *(finding.message for finding in train.findings))
     try:

@@ -24,6 +24,7 @@ from firstbert.errors import DataError, UsageError
 from firstbert.evaluate import Evaluation, carried_by, evaluate
 from firstbert.facts import ReportFacts
 from firstbert.finetune import Finetuning, finetune
+from firstbert.fitting import is_finetuned
 from firstbert.labels import rare
 from firstbert.page import write
 from firstbert.plan import FinetuneOptions
@@ -240,7 +241,8 @@ def _report(
 ) -> ReportFacts:  # fmt: skip
     train_rows, test_rows = rows
     model = Artifact(classifier.predictor_, classifier.facts_, ())
-    classifier.facts_["growth"] = growth(model, train_rows, cache=classifier.cache)
+    if not is_finetuned(classifier.facts_):  # whose vectors have all the rows in them already
+        classifier.facts_["growth"] = growth(model, train_rows, cache=classifier.cache)
     commands = (options.command,) if options.command else ()
     facts = report_facts(model, str(options.output), test_rows, predictions, test, commands)
     return with_training_rows(facts, model, train_rows, cache=classifier.cache)

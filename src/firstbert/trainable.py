@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -34,9 +35,9 @@ class Trainable:
         layer: the layer that is read, from 1; those above are cut off, also in what is saved.
         pooling: of its states.
         classes: C, rows of the head.
-        tune: ``"all"``: every layer learns; a number: that many of the uppermost; ``"lora"``: matrices of rank 16 beside
-            those of every layer (Hu et al. 2021), added to them when the encoder is saved. Word tables never learn:
-            docs/decisions.md has what that is worth.
+        tune: ``"all"``: every layer learns; a number: that many of the uppermost; ``"lora"``: matrices of rank 16
+            beside those of every layer (Hu et al. 2021), added to them when the encoder is saved. Word tables never
+            learn: docs/decisions.md has what that is worth.
         dropout: share of numbers left out in training; None: as the encoder's config.json says.
         device: ``"cpu"`` or ``"cuda"``.
 
@@ -46,7 +47,7 @@ class Trainable:
     """
 
     def __init__(
-        self, files: EncoderFiles, layer: int, pooling: Pooling, classes: int, tune: Tune, dropout: float | None,
+        self, files: EncoderFiles, layer: int, pooling: Pooling, classes: int, *, tune: Tune, dropout: float | None,
         device: str,
     ) -> None:  # fmt: skip
         import torch
@@ -127,8 +128,7 @@ def _cut(encoder: Any, layer: int, files: EncoderFiles) -> tuple[str, ...]:
     """Cut off the layers above, and return the names of those that stay."""
     layers = layer_list(encoder, encoder.config.num_hidden_layers)
     if not len(layers):
-        raise UsageError(f"{files.config}: layers of family {encoder.config.model_type!r} share their weights; it can't "
-                         "be fine-tuned here.")  # fmt: skip
+        raise UsageError(f"{files.config}: layers of this family share their weights; it can't be fine-tuned here.")
     if not 1 <= layer <= len(layers):
         raise UsageError(f"layer {layer} was asked for, but {files.name} has {len(layers)}.")
     del layers[layer:]
@@ -152,6 +152,8 @@ def _unfreeze(encoder: Any, layers: tuple[str, ...], tune: Tune) -> None:
     """Let learn what is to learn: whole layers, with all but the word tables below them where every layer does."""
     if tune == "lora":
         return
+    if isinstance(tune, int) and tune > len(layers):
+        raise UsageError(f"{tune} layers are to learn (tune), but the encoder has {len(layers)}.")
     kept = layers[-tune:] if isinstance(tune, int) else layers
     prefixes = tuple(f"{layer}." for layer in kept)
     word = encoder.get_input_embeddings().weight
@@ -165,8 +167,12 @@ def _with_lora(encoder: Any) -> Any:
         import peft
     except ModuleNotFoundError:
         raise missing_extra("--tune lora", "finetune") from None
-    config = peft.LoraConfig(r=LORA_RANK, lora_alpha=2 * LORA_RANK, target_modules="all-linear", exclude_modules=["pooler.dense"])
-    return peft.get_peft_model(encoder, config)
+    with warnings.catch_warnings():  # of what peft asks transformers, and of what it thinks of transposed weights
+        warnings.simplefilter("ignore")
+        config = peft.LoraConfig(
+            r=LORA_RANK, lora_alpha=2 * LORA_RANK, target_modules="all-linear", exclude_modules=["pooler.dense"]
+        )
+        return peft.get_peft_model(encoder, config)
 
 
 def micro_batches(batch: Batch, most: int) -> Iterator[Batch]:

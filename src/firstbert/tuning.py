@@ -1,8 +1,8 @@
 """A trainable encoder, rows and a plan → the best weights that were met, and how it went.
 
-After plan.py on the way of a sentence. A loop of our own: docs/decisions.md has what it is worth against transformers'
-Trainer. All that is random comes from the seed and the step, so that a run that goes on is the run that wasn't
-interrupted, bit for bit on a CPU.
+After course.py on the way of a sentence. A loop of our own: docs/finetuning.md has what it is worth against
+transformers' Trainer. All that is random comes from the seed and the step, so that a run that goes on is the run that
+wasn't interrupted, bit for bit on a CPU.
 """
 
 from __future__ import annotations
@@ -11,109 +11,22 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from firstbert.batches import Batch, batches
-from firstbert.calibration import best_temperature
 from firstbert.checkpoints import Checkpoints
+from firstbert.course import Course, Ending, Exam, Lessons, Mark, measure
 from firstbert.errors import EncoderError
-from firstbert.families import FloatArray
 from firstbert.plan import Plan, Training, batch_at, epoch_batches, mixed_batches
 from firstbert.progress import progress
-from firstbert.targets import DoubleArray, Targets
+from firstbert.targets import DoubleArray
 from firstbert.trainable import Trainable, micro_batches
 
 _KEEP_EVERY_S = 60.0  # between states on disk, and never over a 20th of the time in writing them
 _WRITING = 20
-
-
-@dataclass(frozen=True)
-class Lessons:
-    """Rows to learn from.
-
-    Attributes:
-        ids: N lists of token ids.
-        goals: (N, C) the probability that each label should get.
-        weights: (N, 1), or (N, C) with many labels: how much each counts.
-        many: whether each label stands for itself.
-    """
-
-    ids: Sequence[Sequence[int]]
-    goals: FloatArray
-    weights: FloatArray
-    many: bool
-
-
-@dataclass(frozen=True)
-class Exam:
-    """Rows that tell how good it is.
-
-    Attributes:
-        ids: N lists of token ids.
-        targets: their labels.
-    """
-
-    ids: Sequence[Sequence[int]]
-    targets: Targets
-
-
-@dataclass(frozen=True)
-class Mark:
-    """What an evaluation found.
-
-    Attributes:
-        step: after how many steps.
-        accuracy: on the validation rows.
-        log_loss: likewise, at the temperature that suits them best: how sure the model is, is set right later.
-        loss: of the training rows, mean over the steps since the evaluation before.
-        seconds: of training up to then.
-    """
-
-    step: int
-    accuracy: float
-    log_loss: float
-    loss: float
-    seconds: float
-
-
-@dataclass
-class Course:
-    """How a training went.
-
-    Attributes:
-        marks: the evaluations, in order.
-        best: the one whose weights are kept; None where there was none.
-        step, seconds, rows: done so far: steps, seconds of training without evaluations, rows.
-        ended: why it ended: ``"done"``, ``"patience"``, ``"not finite"`` or ``"time"``.
-    """
-
-    marks: list[Mark] = field(default_factory=list)
-    best: Mark | None = None
-    step: int = 0
-    seconds: float = 0.0
-    rows: int = 0
-    ended: Literal["", "done", "patience", "not finite", "time"] = ""
-
-    def as_facts(self) -> dict[str, Any]:
-        """Return it ready for JSON."""
-        return vars(self) | {"marks": [vars(m) for m in self.marks], "best": self.best and vars(self.best)}
-
-    @classmethod
-    def from_facts(cls, facts: dict[str, Any]) -> Course:
-        """Return what `as_facts` was made of."""
-        best = facts["best"] and Mark(**facts["best"])
-        return cls(**facts | {"marks": [Mark(**mark) for mark in facts["marks"]], "best": best})
-
-
-def measure(scores: DoubleArray, targets: Targets) -> tuple[float, float]:
-    """Return accuracy and log-loss at the best temperature, of scores (N, C)."""
-    accuracy = float(np.average(targets.right(scores), weights=targets.row_weight))
-    losses = targets.losses(scores / best_temperature(scores, targets))
-    return accuracy, float(np.average(losses, weights=targets.row_weight))
 
 
 class Tuning:
@@ -130,7 +43,7 @@ class Tuning:
     """
 
     def __init__(
-        self, model: Trainable, lessons: Lessons, exam: Exam | None, plan: Plan,
+        self, model: Trainable, lessons: Lessons, exam: Exam | None, plan: Plan, *,
         checkpoints: Checkpoints | None = None, say: Callable[[str], None] = lambda line: None,
         deadline: float | None = None,
     ) -> None:  # fmt: skip
@@ -154,7 +67,7 @@ class Tuning:
             ArtifactError: the state can't be kept.
         """
         course, plan = self.course, self.plan
-        kept_at, loss, since = time.monotonic(), 0.0, 0
+        kept_at = time.monotonic()
         with progress("Fine-tuning", plan.steps * plan.options.batch_size) as advance:
             advance(course.rows)
             while not course.ended:
@@ -167,14 +80,13 @@ class Tuning:
                 if not math.isfinite(now):
                     course.ended = "not finite"
                     break
-                loss, since = loss + now, since + 1
+                course.losses += now
                 over = self.deadline is not None and course.seconds > self.deadline
                 last = course.step >= plan.steps or over
                 if self.exam and (course.step % plan.every == 0 or last):
-                    self._mark(loss / since)
-                    loss, since = 0.0, 0
+                    self._mark()
                 course.ended = self._end(over=over)
-                if not course.ended and time.monotonic() - kept_at > self._patience_of_disk and not since:
+                if not course.ended and time.monotonic() - kept_at > self._until_kept:
                     kept_at = self._keep()
         self._keep()
         if self._best:
@@ -182,7 +94,7 @@ class Tuning:
         return course
 
     def step(self, rows: npt.NDArray[np.intp], step: int) -> float:
-        """Learn from some rows, and return their mean loss; infinite or NaN, and nothing has changed, where it failed."""
+        """Learn from some rows, and return their mean loss; NaN, and nothing has changed, where that isn't finite."""
         import torch
 
         torch.manual_seed(_seed(self.plan.options.seed, step))
@@ -275,22 +187,27 @@ class Tuning:
         """Return the scores of N rows as they are now, (N, C)."""
         return self._run(self.model.scores, ids, self.lessons.goals.shape[1])
 
-    def vectors(self, ids: Sequence[Sequence[int]]) -> DoubleArray:
-        """Return the vectors of N rows as they are now, (N, D)."""
-        return self._run(self.model.vectors, ids, self.model.module["head"].in_features)
+    def vectors(self, ids: Sequence[Sequence[int]], *, exactly: bool = False) -> DoubleArray:
+        """Return the vectors of N rows as they are now, (N, D); in fp32, if exactly."""
+        return self._run(self.model.vectors, ids, self.model.module["head"].in_features, exactly=exactly)
 
-    def _run(self, what: Callable[[Batch], Any], ids: Sequence[Sequence[int]], width: int) -> DoubleArray:
+    def _run(
+        self, what: Callable[[Batch], Any], ids: Sequence[Sequence[int]], width: int, *, exactly: bool = False
+    ) -> DoubleArray:
         import torch
 
         self.model.module.eval()
         found = np.empty((len(ids), width))
-        with torch.inference_mode(), self.autocast():
+        with torch.inference_mode(), contextlib.nullcontext() if exactly else self.autocast():
             for batch in batches(ids, 1024):
                 found[batch.rows] = what(batch).float().cpu().numpy()
         return found
 
-    def _mark(self, loss: float) -> None:
+    def _mark(self) -> None:
         assert self.exam
+        course = self.course
+        since = course.step - (course.marks[-1].step if course.marks else 0)
+        loss, course.losses = course.losses / since, 0.0
         scores = self.scores(self.exam.ids)
         if not np.isfinite(scores).all():
             self.course.ended = "not finite"
@@ -307,7 +224,7 @@ class Tuning:
             f"validation rows right, log-loss {mark.log_loss:.3f}{' (best so far)' if better else ''}."
         )
 
-    def _end(self, *, over: bool) -> Literal["", "done", "patience", "not finite", "time"]:
+    def _end(self, *, over: bool) -> Ending:
         course = self.course
         if course.ended or course.step >= self.plan.steps:
             return course.ended or "done"
@@ -318,7 +235,7 @@ class Tuning:
 
     # -- keeping
 
-    _patience_of_disk = _KEEP_EVERY_S
+    _until_kept = _KEEP_EVERY_S
 
     def _keep(self) -> float:
         if self.checkpoints is None:
@@ -329,11 +246,12 @@ class Tuning:
         new = best is not None and best.step != getattr(self, "_best_kept", None)
         self.checkpoints.save(
             self.course.as_facts() | {"micro_tokens": self.micro_tokens},
-            {"weights": learning, "optimiser": self._moments()} | ({"best": self._best if new else None} if best else {}),
+            {"weights": learning, "optimiser": self._moments()}
+            | ({"best": self._best if new else None} if best else {}),
         )
         self._best_kept = best and best.step
         ended = time.monotonic()
-        self._patience_of_disk = max(_KEEP_EVERY_S, _WRITING * (ended - started))
+        self._until_kept = max(_KEEP_EVERY_S, _WRITING * (ended - started))
         return ended
 
     def _moments(self) -> dict[str, Any]:
@@ -353,7 +271,9 @@ class Tuning:
         for name, parameter in self.model.learning.items():
             keys = ("step", "exp_avg", "exp_avg_sq")
             self.optimiser.state[parameter] = {key: state.parts["optimiser"][f"{name}/{key}"] for key in keys}
-        self.say(f"Going on after step {self.course.step:,} of {self.plan.steps:,}, where the run before this was stopped.")
+        self.say(
+            f"Going on after step {self.course.step:,} of {self.plan.steps:,}, where the run before this was stopped."
+        )
 
     def _put(self, weights: dict[str, Any]) -> None:
         import torch
