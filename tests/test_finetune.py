@@ -19,8 +19,9 @@ import numpy as np
 import pytest
 
 import families
-from conftest import Outcome, clean
+from conftest import TEXTS, Outcome, clean
 from firstbert import SentenceClassifier, load
+from firstbert.catalog import encoder_files
 from firstbert.checkpoints import Checkpoints
 from firstbert.data import from_lists
 from firstbert.errors import ArtifactError, DataError, EncoderError, UsageError
@@ -466,3 +467,36 @@ def test_without_the_extra_its_install_line_is_told(tmp_path: Path, cli: Callabl
 def test_options_out_of_range(tmp_path: Path, small: Path, given: dict[str, Any], told: str) -> None:
     with pytest.raises(UsageError, match=told):
         finetune(SentenceClassifier(str(small)), job(tmp_path, options=FinetuneOptions(**given)))
+
+
+# ---------------------------------------------------------------- DistilBERT and BERT
+
+
+@needs_torch
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["distilbert", "bert"])
+def test_encoders_of_true_shape_and_names_learn_64_sentences_by_heart(tmp_path: Path, name: str) -> None:
+    import torch
+    from transformers import AutoModel
+
+    row = families.ROWS[name]
+    families.write(row, tmp_path / name, families.tensors(row))
+    tokenizer = encoder_files("minilm").tokenizer  # the same 30,522 words
+    (tmp_path / name / "tokenizer.json").write_bytes(tokenizer.read_bytes())
+    places = ("Here.", "There.", "At home.", "In Rome.", "Again.", "At last.")
+    texts = [f"{text} {place}" for place in places for text in TEXTS]
+    examples = from_lists(texts[:64], ["good", "bad"] * 32)
+    options = FinetuneOptions(epochs=40, recipe="labels", precision="fp32", patience=40, dropout=0.0)
+    given = Finetuning(examples, tmp_path / "work", validation=examples, options=options)
+    found = finetune(SentenceClassifier(str(tmp_path / name), layer="last"), given)
+    facts = found.facts_["finetune"]
+    assert facts["finetuned"]["accuracy"] == 1.0
+    assert facts["largest_difference_from_torch"] < 1e-4
+    folder = found.save(tmp_path / "model")
+    again = load(folder)
+    assert again.score(examples.texts, examples.labels) == 1.0
+    model, engine = AutoModel.from_pretrained(folder / "encoder").eval(), again.predictor_.engine
+    ids = engine.tokenizer(examples.texts[:8]).ids
+    with torch.inference_mode():
+        by_hand = np.stack([model(torch.tensor([row])).last_hidden_state[0, 0].numpy() for row in ids])
+    assert np.abs(by_hand - engine.encode(examples.texts[:8]).joined).max() < 1e-4

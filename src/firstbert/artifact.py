@@ -38,8 +38,7 @@ from firstbert.checks import (
 from firstbert.engine import EngineOptions
 from firstbert.errors import ArtifactError
 from firstbert.families import FloatArray
-from firstbert.fitting import is_finetuned
-from firstbert.predictor import Predictor
+from firstbert.predictor import Predictor, is_finetuned
 from firstbert.prepared import Precision
 
 FORMAT = 2

@@ -10,8 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from firstbert.fitting import is_finetuned
-from firstbert.predictor import label_text
+from firstbert.predictor import is_finetuned, label_text
 
 _MOST_LABELS = 50
 _MEASURES = (

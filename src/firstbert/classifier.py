@@ -21,8 +21,8 @@ from firstbert.data import DataOptions, Examples, Label, from_lists
 from firstbert.encoder import warn_of_truncation
 from firstbert.engine import EngineOptions
 from firstbert.errors import DataError
-from firstbert.fitting import FitOptions, Thresholds, fit, is_finetuned
-from firstbert.predictor import Predictions, Predictor
+from firstbert.fitting import FitOptions, Thresholds, fit
+from firstbert.predictor import Predictions, Predictor, is_finetuned
 from firstbert.prepared import Precision
 from firstbert.targets import BoolArray, DoubleArray
 from firstbert.torch_session import Device

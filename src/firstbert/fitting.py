@@ -293,11 +293,6 @@ def bound_errors(
     return promise(answered(*unseen), answered(*seen), max_error, confidence)
 
 
-def is_finetuned(training: Mapping[str, Any]) -> bool:
-    """Say whether a model's encoder has learned from its rows, by its facts."""
-    return (training.get("finetune") or {}).get("saved") == "finetuned"
-
-
 def versions(libraries: Iterable[str]) -> dict[str, str]:
     """Return the versions of what a model was made with."""
     return {name: version(name) for name in ("numpy", *libraries, "scikit-learn", "tokenizers")}

@@ -178,12 +178,14 @@ class Material:
             return []
         measured = [*(self.exam.texts if self.exam else ()), *self.texts(self.held), *self.job.unseen]
         found = apart(texts, measured)
-        learned = set(self.texts(self.learn))
-        kept = [texts[i] for i in found.kept if texts[i] not in learned]
-        twice = len(found.kept) - len(kept) + len(found.repeated)
+        others = [texts[i] for i in found.kept]
+        again = dict(apart(others, self.texts(self.learn)).equal)
+        kept = [text for i, text in enumerate(others) if i not in again]
+        twice = len(again) + len(found.repeated)
+        measured_on = len(found.equal) + len(found.near)
         self.say(
-            f"Of {len(texts):,} texts without labels, {len(found.equal) + len(found.near):,} are left out, since these "
-            f"(or nearly these) are measured on, and {twice:,} since they stand twice: {len(kept):,} to learn from."
+            f"Of {len(texts):,} texts without labels, {measured_on:,} are left out, since these (or nearly these) are "
+            f"measured on, and {twice:,} since they stand twice or with a label: {len(kept):,} to learn from."
         )
         return kept
 

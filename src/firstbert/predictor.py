@@ -6,7 +6,7 @@ After head.py on the way of a sentence. Needs no scikit-learn: artefacts load in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -90,6 +90,11 @@ def answer_text(answer: Answer | list[Label]) -> str:
 def label_text(label: Label) -> str:
     """Return a label as text files write it: JSON's ``true`` for True, anything else as Python prints it."""
     return str(label).lower() if isinstance(label, bool) else str(label)
+
+
+def is_finetuned(training: Mapping[str, Any]) -> bool:
+    """Say whether a model's encoder has learned from its rows, by its facts."""
+    return (training.get("finetune") or {}).get("saved") == "finetuned"
 
 
 @dataclass(frozen=True)

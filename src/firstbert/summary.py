@@ -20,10 +20,9 @@ from firstbert.engine import open_engine
 from firstbert.errors import DataError
 from firstbert.evaluate import Evaluation, truth
 from firstbert.facts import Fact, ReportFacts
-from firstbert.fitting import is_finetuned
 from firstbert.growth import learning_curve
 from firstbert.outcome import Outcome
-from firstbert.predictor import Predictions, answer_text, label_text
+from firstbert.predictor import Predictions, answer_text, is_finetuned, label_text
 from firstbert.projection import map_points
 from firstbert.targets import encode_labels
 

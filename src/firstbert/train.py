@@ -24,11 +24,10 @@ from firstbert.errors import DataError, UsageError
 from firstbert.evaluate import Evaluation, carried_by, evaluate
 from firstbert.facts import ReportFacts
 from firstbert.finetune import Finetuning, finetune
-from firstbert.fitting import is_finetuned
 from firstbert.labels import rare
 from firstbert.page import write
 from firstbert.plan import FinetuneOptions
-from firstbert.predictor import Predictions
+from firstbert.predictor import Predictions, is_finetuned
 from firstbert.review import reviewed
 from firstbert.summary import growth, report_facts, with_promise, with_training_rows
 from firstbert.targets import encode_labels, hold_out
