@@ -486,7 +486,7 @@ def test_encoders_of_true_shape_and_names_learn_64_sentences_by_heart(tmp_path: 
     places = ("Here.", "There.", "At home.", "In Rome.", "Again.", "At last.")
     texts = [f"{text} {place}" for place in places for text in TEXTS]
     examples = from_lists(texts[:64], ["good", "bad"] * 32)
-    options = FinetuneOptions(epochs=40, recipe="labels", precision="fp32", patience=40, dropout=0.0)
+    options = FinetuneOptions(epochs=20, learning_rate=1e-4, recipe="labels", precision="fp32", dropout=0.0)
     given = Finetuning(examples, tmp_path / "work", validation=examples, options=options)
     found = finetune(SentenceClassifier(str(tmp_path / name), layer="last"), given)
     facts = found.facts_["finetune"]

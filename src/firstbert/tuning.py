@@ -55,6 +55,7 @@ class Tuning:
         self.autocast = _autocast(plan.options.precision, model.device)
         self.course = Course()
         self._best: dict[str, Any] = {}
+        self._average = self._copy()
         self._resume()
 
     # -- the loop
@@ -89,8 +90,7 @@ class Tuning:
                 if not course.ended and time.monotonic() - kept_at > self._until_kept:
                     kept_at = self._keep()
         self._keep()
-        if self._best:
-            self._put(self._best)
+        self._put(self._best or self._average)
         return course
 
     def step(self, rows: npt.NDArray[np.intp], step: int) -> float:
@@ -111,7 +111,21 @@ class Tuning:
         if not math.isfinite(loss) or not bool(torch.isfinite(norm)):
             return math.nan
         self.optimiser.step()
+        self._follow(step)
         return loss
+
+    def _follow(self, step: int) -> None:
+        """Keep the mean of the weights over the last half epoch or so: it is what is examined and taken.
+
+        An exponential one (Polyak & Juditsky 1992, and as all have it since): where single steps still jump about, it
+        stands in their middle. At the start, it is over the steps that there were.
+        """
+        import torch
+
+        share = max(2 / self.plan.per_epoch, 9 / (step + 10))
+        with torch.no_grad():
+            for name, parameter in self.model.learning.items():
+                self._average[name].lerp_(parameter, min(1.0, share))
 
     def _backward(self, batch: Batch) -> float:
         self.model.module.train()
@@ -208,7 +222,10 @@ class Tuning:
         course = self.course
         since = course.step - (course.marks[-1].step if course.marks else 0)
         loss, course.losses = course.losses / since, 0.0
+        now = self._copy()
+        self._put(self._average)
         scores = self.scores(self.exam.ids)
+        self._put(now)
         if not np.isfinite(scores).all():
             self.course.ended = "not finite"
             return
@@ -218,7 +235,7 @@ class Tuning:
         better = best is None or mark.log_loss < best.log_loss
         if better:
             self.course.best = mark
-            self._best = {name: p.detach().clone() for name, p in self.model.learning.items()}
+            self._best = {name: p.clone() for name, p in self._average.items()}
         self.say(
             f"Epoch {mark.step / self.plan.per_epoch:.1f} of {self.plan.epochs:.1f}: {mark.accuracy:.1%} of the "
             f"validation rows right, log-loss {mark.log_loss:.3f}{' (best so far)' if better else ''}."
@@ -246,7 +263,7 @@ class Tuning:
         new = best is not None and best.step != getattr(self, "_best_kept", None)
         self.checkpoints.save(
             self.course.as_facts() | {"micro_tokens": self.micro_tokens},
-            {"weights": learning, "optimiser": self._moments()}
+            {"weights": learning, "average": self._average, "optimiser": self._moments()}
             | ({"best": self._best if new else None} if best else {}),
         )
         self._best_kept = best and best.step
@@ -266,7 +283,7 @@ class Tuning:
         self.micro_tokens = state.facts.pop("micro_tokens")
         self.course = Course.from_facts(state.facts)
         self._put(state.parts["weights"])
-        self._best = state.parts.get("best", {})
+        self._average, self._best = state.parts["average"], state.parts.get("best", {})
         self._best_kept = self.course.best and self.course.best.step
         for name, parameter in self.model.learning.items():
             keys = ("step", "exp_avg", "exp_avg_sq")
@@ -274,6 +291,9 @@ class Tuning:
         self.say(
             f"Going on after step {self.course.step:,} of {self.plan.steps:,}, where the run before this was stopped."
         )
+
+    def _copy(self) -> dict[str, Any]:
+        return {name: p.detach().clone() for name, p in self.model.learning.items()}
 
     def _put(self, weights: dict[str, Any]) -> None:
         import torch
