@@ -36,7 +36,7 @@ class FinetuneOptions:
     Attributes:
         epochs: how often each row is seen at most; ``"auto"``: 3, more where there are few rows.
         batch_size: rows of a step.
-        learning_rate: its peak; ``"auto"``: 1.5e-4 for encoders 384 wide, by the square less for wider ones.
+        learning_rate: its peak; ``"auto"``: 1e-4 for encoders 384 wide, by the square less for wider ones.
         layer_decay: how much slower each layer learns than the one above it.
         weight_decay, warmup, clip: AdamW's decay; the share of steps in which the rate rises; the gradient's
             largest norm.
@@ -161,7 +161,7 @@ def plan(options: FinetuneOptions, rows: int, width: int, tune: Tune | None = No
     tune = options.tune if tune is None else tune
     rate = options.learning_rate
     if rate == "auto":
-        rate = 1.5e-4 * min(1.0, (384 / width) ** 2) * (LORA_FASTER if tune == "lora" else 1)
+        rate = 1e-4 * min(1.0, (384 / width) ** 2) * (LORA_FASTER if tune == "lora" else 1)
     steps = steps or max(1, round(epochs * per_epoch))
     every = max(1, min(round(per_epoch / _EVALUATIONS), math.ceil(steps / 2)))
     return Plan(recipe, steps, per_epoch, every, tune, rate, options)
