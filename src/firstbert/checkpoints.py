@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ class Checkpoints:
         Raises:
             ArtifactError: there is no room, or the place can't be written; the state before stays whole.
         """
-        try:
+        with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             files = {
                 name: self._kept[name] if tensors is None else self._write(f"{name}-{facts['step']}", tensors)
@@ -79,34 +80,42 @@ class Checkpoints:
             new.write_text(json.dumps(index), encoding="utf-8")
             _to_disk(new)
             new.replace(self.folder / _INDEX)
-        except OSError as error:
-            reason = f"{error.strerror or error}"
-            raise ArtifactError(
-                f"{self.folder}: the state of the training can't be written ({reason}). What was kept before is whole: "
-                "make room and give the same command again to go on from there."
-            ) from error
         self._kept = files
         for path in self.folder.iterdir():
             if path.name not in (_INDEX, *files.values()):
                 path.unlink(missing_ok=True)
 
     def _write(self, name: str, tensors: dict[str, Any]) -> str:
-        from safetensors import SafetensorError
         from safetensors.torch import save_file
 
         file = f"{name}.safetensors"
         if file in self._kept.values():  # of a run before this one that ended right here
             file = f"{name}-again.safetensors"
-        try:
-            save_file({key: value.detach().contiguous().cpu() for key, value in tensors.items()}, self.folder / file)
-        except SafetensorError as error:  # its way of telling that the disk is full
-            raise OSError(str(error)) from error
+        save_file({key: value.detach().contiguous().cpu() for key, value in tensors.items()}, self.folder / file)
         _to_disk(self.folder / file)
         return file
 
     def remove(self) -> None:
         """Forget all of it."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Tell that something of a training can't be written, and that nothing is lost by it.
+
+    Raises:
+        ArtifactError: there is no room, or the place can't be written.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, SafetensorError) as error:  # the latter is that library's way of telling of a full disk
+        raise ArtifactError(
+            f"{folder}: the state of the training can't be written ({getattr(error, 'strerror', None) or error}). What "
+            "was kept before is whole: make room and give the same command again to go on from there."
+        ) from error
 
 
 def _to_disk(path: Path) -> None:

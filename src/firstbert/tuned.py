@@ -17,7 +17,7 @@ import numpy as np
 
 from firstbert import plan as planning
 from firstbert.cache import encode
-from firstbert.checkpoints import Checkpoints
+from firstbert.checkpoints import Checkpoints, writing
 from firstbert.course import Course
 from firstbert.engine import EngineOptions, open_engine
 from firstbert.errors import EncoderError, UsageError
@@ -132,8 +132,9 @@ class EncoderTraining:
         plan = fit_in(whole, seconds, time.monotonic() - self.started, self.layer)
         if plan is not None:
             chosen = {name: getattr(plan, name) for name in ("steps", "every", "tune")}
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_text(json.dumps({"key": key, "plan": chosen, "seconds": seconds}), encoding="utf-8")
+            with writing(place.parent):
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_text(json.dumps({"key": key, "plan": chosen, "seconds": seconds}), encoding="utf-8")
         return plan, seconds
 
     def _seconds_per_step(self, whole: Plan) -> float:
@@ -164,8 +165,9 @@ class EncoderTraining:
 
     def _save(self, model: Trainable) -> Path:
         folder = self.job.work / "encoder"
-        shutil.rmtree(folder, ignore_errors=True)
-        model.save(folder)
+        with writing(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            model.save(folder)
         return folder
 
     def _predictor(self, folder: Path, tuning: Tuning) -> Predictor:

@@ -69,6 +69,7 @@ class Tuning:
         """
         course, plan = self.course, self.plan
         kept_at = time.monotonic()
+        begun = kept_at - course.seconds
         with progress("Fine-tuning", plan.steps * plan.options.batch_size) as advance:
             advance(course.rows)
             while not course.ended:
@@ -82,7 +83,7 @@ class Tuning:
                     course.ended = "not finite"
                     break
                 course.losses += now
-                over = self.deadline is not None and course.seconds > self.deadline
+                over = self.deadline is not None and time.monotonic() - begun > self.deadline
                 last = course.step >= plan.steps or over
                 if self.exam and (course.step % plan.every == 0 or last):
                     self._mark()
