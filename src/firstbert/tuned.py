@@ -26,6 +26,7 @@ from firstbert.head import DEFAULT_C, Head, HeadOptions, fit_head
 from firstbert.material import Material
 from firstbert.plan import Plan, fit_in
 from firstbert.predictor import Predictor
+from firstbert.session import usable_cores
 from firstbert.trainable import Trainable
 from firstbert.tuning import Tuning
 
@@ -77,6 +78,16 @@ class EncoderTraining:
 
     def run(self) -> tuple[Predictor, dict[str, Any]] | None:
         """Train, and return what answers and how it went; None where nothing came of it."""
+        import torch
+
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.asked.threads or usable_cores())
+        try:
+            return self._run()
+        finally:
+            torch.set_num_threads(before)
+
+    def _run(self) -> tuple[Predictor, dict[str, Any]] | None:
         material = self.material
         key = material.fingerprint(self.device)
         options = replace(self.options, recipe=material.recipe)
