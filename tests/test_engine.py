@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from firstbert.engine import WINDOW, Engine, EngineOptions, open_engine
 from firstbert.errors import DataError, EncoderError, TruncationWarning, UsageError
 from firstbert.graph import Read
 from firstbert.session import usable_cores
+from test_cache import write_encoder
 
 LONG = "word " * 1000
 
@@ -187,3 +189,14 @@ def test_cores_are_those_this_process_may_use() -> None:
         assert usable_cores() == 1
     finally:
         os.sched_setaffinity(0, allowed)
+
+
+def test_a_folder_whose_weights_have_changed_is_opened_anew(tmp_path: Path) -> None:
+    options = EngineOptions(str(write_encoder(tmp_path / "encoder")))
+    before = open_engine(options)
+    assert open_engine(options) is before
+    shutil.rmtree(tmp_path / "encoder")
+    write_encoder(tmp_path / "encoder", more=1.0)
+    after = open_engine(options)
+    assert after.prepared.weights_sha256 != before.prepared.weights_sha256
+    assert not np.array_equal(after.encode(["w1 w2"]).vectors, before.encode(["w1 w2"]).vectors)
