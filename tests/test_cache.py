@@ -340,9 +340,9 @@ from firstbert.engine import Engine, EngineOptions
 from test_cache import sentences
 engine = Engine(EngineOptions({small!r}))
 texts = sentences(2000, start={start})
-print("ready", flush=True)
 for start in range(0, 2000, 25):
     encode(engine, texts[start : start + 25])
+    print(start, flush=True)
 """
 
 
@@ -351,9 +351,10 @@ def test_a_killed_encoding_leaves_the_vectors_that_the_encoder_gives(small: Path
     for turn in range(3):
         code = _KILLED.format(small=str(small), start=2000 * turn)
         with subprocess.Popen([sys.executable, "-c", code], env=child_environment(), stdout=subprocess.PIPE) as child:
-            assert child.stdout and child.stdout.readline() == b"ready\n"
-            with pytest.raises(subprocess.TimeoutExpired):
-                child.wait(rng.uniform(0.05, 0.3))
+            assert child.stdout
+            for _ in range(rng.randint(3, 30)):
+                assert child.stdout.readline()
+            time.sleep(rng.uniform(0, 0.01))  # anywhere within the next one
             child.kill()
     assert vectors_info()["entries"] > 100
     engine = Engine(EngineOptions(str(small)))

@@ -1,4 +1,4 @@
-"""What of a fine-tuning is planned without torch: batches, rates, what fits into the time, times as people write them."""
+"""What is planned without torch: batches, rates, what fits into the time, times as people write them."""
 
 from __future__ import annotations
 
