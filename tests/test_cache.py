@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -335,6 +336,7 @@ def test_the_command_line_tells_and_clears(
 
 _KILLED = """
 import sys
+import time
 from firstbert.cache import encode
 from firstbert.engine import Engine, EngineOptions
 from test_cache import sentences
