@@ -336,7 +336,6 @@ def test_the_command_line_tells_and_clears(
 
 _KILLED = """
 import sys
-import time
 from firstbert.cache import encode
 from firstbert.engine import Engine, EngineOptions
 from test_cache import sentences
