@@ -117,7 +117,7 @@ def test_every_figure_is_the_same_everywhere(name: str, request: pytest.FixtureR
 def test_the_json_of_a_training(topics: Trained, uneven: Trained) -> None:
     assert set(topics.json) == {
         "model", "encoder", "layer", "pooling", "n_train", "seconds", "C", "cv_accuracy", "temperature", "promise",
-        "layers", "report", "test",
+        "layers", "finetune", "report", "test",
     }  # fmt: skip
     assert topics.json["layer"] == 4 and topics.json["layers"] is None and topics.json["report"] == str(topics.report)
     assert set(topics.json["promise"]) == {"max_error", "confidence", "threshold", "rows", "coverage", "error"}
