@@ -256,7 +256,10 @@ def _speed(machines: Sequence[Parts]) -> list[str]:
         steps = [runs[0][system]["steps"] for system in systems]
         return [name, rates["firstbert"], rates["trainer"], f"{faster:.2f} ×", *accuracy, *steps, len(runs)]
 
-    text = "One epoch on SST-2, batches of 32, in turns; medians, the ratio formed within a round."
+    text = (
+        "One epoch on SST-2's training rows, or on as many of the first of them as the steps say, batches of 32, in "
+        "turns; medians, the ratio formed within a round."
+    )
     head = ["", "firstbert, examples/s", "Trainer, examples/s", "faster", "firstbert on dev, %", "Trainer on dev, %",
             "firstbert, steps", "Trainer, steps", "rounds", "machine"]  # fmt: skip
     return block("Examples a second", text, head, _rows(machines, "speed", row))
