@@ -23,19 +23,17 @@ Cell = str | float | int | None
 
 
 def read(folder: Path) -> dict[str, Parts]:
-    """Return section → its parts, of the sections that are there."""
-    return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+    """Return section → its parts, of the sections that are there; other pages' files lie beside them."""
+    files = {name: folder / f"{name}.json" for name in sorted(_MAKERS)}
+    return {name: json.loads(path.read_text()) for name, path in files.items() if path.exists()}
 
 
 def render(sections: dict[str, Parts]) -> str:
     """Return all tables as Markdown."""
     if not sections:
         return NOTHING
-    makers: dict[str, Callable[[Parts], list[str]]] = {
-        "throughput": _throughput, "int8": _int8, "tutorial": _tutorial, "latency": _latency, "memory": _memory,
-    }  # fmt: skip
     blocks = [_machine(next(iter(sections.values()))["header"]), _goals(sections)]
-    blocks += [block for name, make in makers.items() if name in sections for block in make(sections[name])]
+    blocks += [block for name, make in _MAKERS.items() if name in sections for block in make(sections[name])]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
@@ -365,6 +363,11 @@ def _panel(axis: Any, name: str, ranked: list[tuple[str, Parts]]) -> None:
     axis.spines[["top", "right", "bottom"]].set_visible(False)
     axis.tick_params(left=False, bottom=False, labelbottom=False)
     axis.margins(x=0.1)
+
+
+_MAKERS: dict[str, Callable[[Parts], list[str]]] = {
+    "throughput": _throughput, "int8": _int8, "tutorial": _tutorial, "latency": _latency, "memory": _memory,
+}  # fmt: skip
 
 
 if __name__ == "__main__":
