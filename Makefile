@@ -75,6 +75,12 @@ $(BIN)/firstbert: $(BIN)/python pyproject.toml
 	$(INSTALL) -e .
 	@touch $@
 
+# The version that the figures were taken with, and the one that the peers have.
+$(VENV)/.installed-finetune: $(BIN)/python pyproject.toml
+	$(INSTALL) 'torch==2.13.0'
+	$(INSTALL) -e '.[finetune]'
+	@touch $@
+
 $(VENV)/.installed-%: $(BIN)/python pyproject.toml
 	$(INSTALL) -e '.[$*]'
 	@touch $@

@@ -111,6 +111,19 @@ def test_what_is_saved_answers_alike_and_plain_transformers_reads_it(tmp_path: P
 
 
 @needs_torch
+def test_int8_is_offered_as_for_frozen_encoders(tmp_path: Path, small: Path) -> None:
+    said: list[str] = []
+    asked = SentenceClassifier(str(small), precision="int8")
+    found = finetune(asked, job(tmp_path), said.append)
+    assert any("int8 brings the accuracy on the validation rows from" in line for line in said)
+    assert found.predictor_.encoder.precision == "int8"
+    assert load(found.save(tmp_path / "model")).score(*rows(200, 9)) > 0.9
+    kept = finetune(asked, job(tmp_path / "other", max_int8_loss=-100.0), said.append)
+    assert any("kept in fp32" in line for line in said)
+    assert kept.facts_["finetune"]["saved"] == "frozen" or kept.predictor_.encoder.precision == "fp32"
+
+
+@needs_torch
 def test_a_bad_run_never_ends_below_the_frozen_encoder(tmp_path: Path, small: Path) -> None:
     texts, labels = [f"w{i % 80 + 5} w{1 + i % 2}" for i in range(80)], ["a", "b"] * 40  # easy as it is
     hopeless = FinetuneOptions(epochs=1, learning_rate=1e-9, recipe="labels", precision="fp32")
@@ -486,7 +499,9 @@ def test_encoders_of_true_shape_and_names_learn_64_sentences_by_heart(tmp_path: 
     places = ("Here.", "There.", "At home.", "In Rome.", "Again.", "At last.")
     texts = [f"{text} {place}" for place in places for text in TEXTS]
     examples = from_lists(texts[:64], ["good", "bad"] * 32)
-    options = FinetuneOptions(epochs=20, learning_rate=1e-4, recipe="labels", precision="fp32", dropout=0.0)
+    options = FinetuneOptions(
+        epochs=60, batch_size=16, learning_rate=3e-5, recipe="labels", precision="fp32", dropout=0.0, patience=20
+    )
     given = Finetuning(examples, tmp_path / "work", validation=examples, options=options)
     found = finetune(SentenceClassifier(str(tmp_path / name), layer="last"), given)
     facts = found.facts_["finetune"]
