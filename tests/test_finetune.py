@@ -244,10 +244,7 @@ def test_killed_at_any_moment_it_ends_as_if_it_had_not_been(tmp_path: Path, smal
              "--test-size", "0", "--epochs", "30", "--batch-size", "8", "--recipe", "labels",
              "--learning-rate", "1e-3", "--threads", "1", "--json"]  # fmt: skip
     # A state after each step, so that there is something to kill between.
-    program = (
-        "import firstbert.tuning as t, firstbert.__main__ as m; t._KEEP_EVERY_S = t._WRITING = 0.0; "
-        "t.Tuning._until_kept = 0.0; m.main()"
-    )
+    program = "import firstbert.tuning as t, firstbert.__main__ as m; t._KEEP_EVERY_S = t._WRITING = 0.0; m.main()"
 
     def start(model: str) -> subprocess.Popen[bytes]:
         environment = clean(dict(os.environ)) | {"OMP_NUM_THREADS": "1"}

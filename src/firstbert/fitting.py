@@ -136,7 +136,9 @@ class _Fitting:
         self.examples, self.options, self.labels, self.y, self.weight = examples, options, labels, y, weight
         self.many = y.ndim == 2
         self.left_out = np.isin(np.arange(len(y)), sorted(left_out))
-        self.head_options = HeadOptions(options.C, self._class_weight(), options.folds, options.seed)
+        self.head_options = HeadOptions(
+            options.C, weights_by_index(options.class_weight, labels), options.folds, options.seed
+        )
         check(self.head_options)
         self.carried = self.head_options.targets(y).carried
 
@@ -159,19 +161,6 @@ class _Fitting:
     def _check_left(self, rows: ClassIndex) -> None:
         for c in np.flatnonzero(~self.carried[rows][~self.left_out[rows]].any(axis=0)):
             raise DataError(f"{self.examples.source}: no row labelled {self.labels[c]!r} is left to learn from.")
-
-    def _class_weight(self) -> Mapping[int, float] | Literal["balanced"] | None:
-        if not isinstance(self.options.class_weight, Mapping):
-            return self.options.class_weight
-        unknown = [label for label in self.options.class_weight if label not in self.labels]
-        if unknown:
-            raise UsageError(f"class_weight names {unknown[0]!r}, which is no label of these rows.")
-        for label, weight in self.options.class_weight.items():
-            if not (isinstance(weight, int | float | np.number) and 0 < weight < np.inf):
-                raise UsageError(
-                    f"The weight of {label!r} in class_weight must be a number above 0. Got {weight!r} instead."
-                )
-        return {self.labels.index(label): weight for label, weight in self.options.class_weight.items()}
 
     def _parts(self) -> tuple[ClassIndex, ClassIndex]:
         """The rows to learn from, and those held out to bound the errors: none unless that was asked for."""
@@ -250,6 +239,27 @@ class _Fitting:
             "thresholds": self.options.thresholds,
             "promise": None if bound is None else asdict(bound),
         }
+
+
+def weights_by_index(
+    asked: Mapping[Label, float] | Literal["balanced"] | None, labels: Sequence[Label]
+) -> Mapping[int, float] | Literal["balanced"] | None:
+    """Return the weights of classes by their index, as regressions take them.
+
+    Raises:
+        UsageError: a weight is no number above 0, or of no label of the rows.
+    """
+    if not isinstance(asked, Mapping):
+        return asked
+    unknown = [label for label in asked if label not in labels]
+    if unknown:
+        raise UsageError(f"class_weight names {unknown[0]!r}, which is no label of these rows.")
+    for label, weight in asked.items():
+        if not (isinstance(weight, int | float | np.number) and 0 < weight < np.inf):
+            raise UsageError(
+                f"The weight of {label!r} in class_weight must be a number above 0. Got {weight!r} instead."
+            )
+    return {labels.index(label): weight for label, weight in asked.items()}
 
 
 def answering(  # noqa: PLR0917 - in the order in which a text meets them

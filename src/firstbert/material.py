@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,12 +21,12 @@ from firstbert.course import Exam, Lessons
 from firstbert.data import Examples
 from firstbert.errors import DataError, UsageError
 from firstbert.evaluate import carried_by
-from firstbert.fitting import PROMISE_SHARE, versions
+from firstbert.fitting import PROMISE_SHARE, versions, weights_by_index
 from firstbert.overlap import apart
 from firstbert.plan import FinetuneOptions, recipe_for
 from firstbert.predictor import Predictor
 from firstbert.prepared import hash_of_weights
-from firstbert.targets import BoolArray, ClassIndex, ClassWeight, DoubleArray, Targets, encode_labels, hold_out
+from firstbert.targets import BoolArray, ClassIndex, DoubleArray, Targets, encode_labels, hold_out
 from firstbert.tokens import Tokenizer, Tokens
 from firstbert.torch_model import shape_of
 
@@ -110,9 +110,8 @@ class Material:
         return rows[~np.isin(rows, sorted(self.job.left_out))], spared, held
 
     def _held(self, rows: ClassIndex, share: float) -> tuple[ClassIndex, ClassIndex]:
-        texts = [self.job.rows.texts[i] for i in rows]
         try:
-            inside, outside = hold_out(texts, self.y[rows], share, self.job.options.seed)
+            inside, outside = hold_out(self.texts(rows), self.y[rows], share, self.job.options.seed)
         except ValueError as error:
             raise DataError(
                 f"{self.job.rows.source}: {len(rows)} rows are too few to hold out {share:.0%} of them to tell when to "
@@ -134,11 +133,9 @@ class Material:
 
     def targets(self, y: ClassIndex | BoolArray) -> Targets:
         """Return labels as regressions take them."""
-        asked = self.classifier.class_weight
-        weight: ClassWeight = None if isinstance(asked, Mapping) else asked
-        if isinstance(asked, Mapping):
-            weight = {self.labels.index(label): float(each) for label, each in asked.items()}
-        return Targets(y, class_weight=weight, among=len(self.labels))
+        return Targets(
+            y, class_weight=weights_by_index(self.classifier.class_weight, self.labels), among=len(self.labels)
+        )
 
     @property
     def learn_targets(self) -> Targets:
@@ -207,7 +204,11 @@ class Material:
 
     def tokens(self, texts: Sequence[str]) -> Tokens:
         """Return the tokens of texts."""
-        return Tokenizer(self.files.tokenizer, self.classifier.max_length, self.shape.vocabulary)(texts)
+        return self._tokenizer(texts)
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        return Tokenizer(self.files.tokenizer, self.classifier.max_length, self.shape.vocabulary)
 
     def fingerprint(self, device: str) -> str:
         """Return a digest of all that decides the training."""

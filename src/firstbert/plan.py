@@ -144,27 +144,25 @@ class Plan:
         return self.steps / self.per_epoch
 
 
-def plan(options: FinetuneOptions, rows: int, width: int, tune: Tune | None = None, steps: int | None = None) -> Plan:
+def plan(options: FinetuneOptions, rows: int, width: int) -> Plan:
     """Return what the options come to.
 
     Args:
         options: see there.
         rows: how many there are to learn from.
         width: D of the encoder.
-        tune, steps: other than the options say, where time is short.
     """
     recipe = recipe_for(options, rows)
     per_epoch = math.ceil(rows / options.batch_size)
     epochs = options.epochs
     if epochs == "auto":
         epochs = _PAIR_EPOCHS if recipe == "pairs" else _epochs(rows)
-    tune = options.tune if tune is None else tune
     rate = options.learning_rate
     if rate == "auto":
-        rate = 1e-4 * min(1.0, (384 / width) ** 2) * (LORA_FASTER if tune == "lora" else 1)
-    steps = steps or max(1, round(epochs * per_epoch))
+        rate = 1e-4 * min(1.0, (384 / width) ** 2) * (LORA_FASTER if options.tune == "lora" else 1)
+    steps = max(1, round(epochs * per_epoch))
     every = max(1, min(round(per_epoch / _EVALUATIONS), math.ceil(steps / 2)))
-    return Plan(recipe, steps, per_epoch, every, tune, rate, options)
+    return Plan(recipe, steps, per_epoch, every, options.tune, rate, options)
 
 
 def recipe_for(options: FinetuneOptions, rows: int) -> Literal["labels", "pairs"]:

@@ -86,15 +86,25 @@ def prepare_torch(files: EncoderFiles, precision: Precision, device: Device, why
         EncoderError: config.json is no encoder's that transformers knows.
     """
     try:
-        import torch
+        import torch  # noqa: F401
         import transformers  # noqa: F401
     except ModuleNotFoundError:
         raise missing_extra(why, "torch") from None
+    return TorchEncoder(files, shape_of(files), hash_of_weights(files.weights), precision, chosen_device(device))
+
+
+def chosen_device(device: Device) -> Literal["cpu", "cuda"]:
+    """Return where torch is to run.
+
+    Raises:
+        UsageError: it sees no GPU, and one is asked for.
+    """
+    import torch
+
     gpu = torch.cuda.is_available()
     if device == "cuda" and not gpu:
         raise UsageError("device='cuda' was asked for, but torch sees no CUDA device here. Take device='cpu'.")
-    chosen = "cuda" if gpu and device != "cpu" else "cpu"
-    return TorchEncoder(files, shape_of(files), hash_of_weights(files.weights), precision, chosen)
+    return "cuda" if gpu and device != "cpu" else "cpu"
 
 
 # ---------------------------------------------------------------- running

@@ -176,11 +176,8 @@ def _finetuned(
     assert options.finetune is not None
     train_rows, test_rows = rows
     validation = unlabelled = None
-    kind: Literal["one", "many"] = "many" if train_rows.many else "one"
     if options.validation is not None:
-        reading = replace(options.reading, rows=None, labels=kind)
-        validation = without_overlap(read(options.validation, reading, training=False), train_rows, options.reading)
-        _tell(validation, say)
+        validation = _read_apart(options.validation, train_rows, options, say)
     if options.unlabelled is not None:
         unlabelled = read(options.unlabelled, replace(options.reading, rows=None, label=None), labelled=False)
         _tell(unlabelled, say)
@@ -280,13 +277,18 @@ def _rows(options: TrainOptions, say: Callable[[str], None]) -> tuple[Examples, 
         inside, outside = _hold_out(examples, options)
         left_out = {k for k, i in enumerate(inside) if i in dropped}
         return examples.take(inside), examples.take(outside) if outside else None, left_out
-    # `rows` bounds what is trained on; the test file is always taken whole
-    kind: Literal["one", "many"] = "many" if examples.many else "one"
-    test = read(options.test, replace(options.reading, rows=None, labels=kind), training=False)
-    test = without_overlap(test, examples, options.reading)
-    _tell(test, say)
+    test = _read_apart(options.test, examples, options, say)
     carried_by(test, encode_labels(examples.labels)[0], examples.many)  # unknown labels are told before the training
     return examples, test, set(dropped)
+
+
+def _read_apart(source: object, train_rows: Examples, options: TrainOptions, say: Callable[[str], None]) -> Examples:
+    """Rows to measure on, whole: `rows` bounds what is trained on."""
+    kind: Literal["one", "many"] = "many" if train_rows.many else "one"
+    found = read(source, replace(options.reading, rows=None, labels=kind), training=False)
+    found = without_overlap(found, train_rows, options.reading)
+    _tell(found, say)
+    return found
 
 
 def _tell(examples: Examples, say: Callable[[str], None], *, training: bool = False) -> None:

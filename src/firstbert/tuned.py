@@ -20,13 +20,14 @@ from firstbert.cache import encode
 from firstbert.checkpoints import Checkpoints, writing
 from firstbert.course import Course
 from firstbert.engine import EngineOptions, open_engine
-from firstbert.errors import EncoderError, UsageError
+from firstbert.errors import EncoderError
 from firstbert.fitting import answering
 from firstbert.head import DEFAULT_C, Head, HeadOptions, fit_head
 from firstbert.material import Material
 from firstbert.plan import Plan, fit_in
 from firstbert.predictor import Predictor
 from firstbert.session import usable_cores
+from firstbert.torch_session import chosen_device
 from firstbert.trainable import Trainable
 from firstbert.tuning import Tuning
 
@@ -49,21 +50,13 @@ class EncoderTraining:
     def __init__(self, material: Material, started: float) -> None:
         self.material, self.started = material, started
         self.asked, self.job, self.options = material.classifier, material.job, material.job.options
-        self.device = self._device()
+        self.device = chosen_device(self.asked.device)
         self.engine = self._engine_options()
 
     @property
     def layer(self) -> int:
         """The layer that is read: the one asked for, else the last. What searching finds is for frozen encoders."""
         return self.asked.layer if isinstance(self.asked.layer, int) else self.material.shape.layers
-
-    def _device(self) -> str:
-        import torch
-
-        gpu = torch.cuda.is_available()
-        if self.asked.device == "cuda" and not gpu:
-            raise UsageError("device='cuda' was asked for, but torch sees no CUDA device here. Take device='cpu'.")
-        return "cuda" if gpu and self.asked.device != "cpu" else "cpu"
 
     def _engine_options(self) -> EngineOptions:
         """How the encoder is run once it is trained, as far as that doesn't hang on where it lies."""

@@ -55,6 +55,9 @@ class Tuning:
         self.autocast = _autocast(plan.options.precision, model.device)
         self.course = Course()
         self._best: dict[str, Any] = {}
+        self._best_kept: int | None = None  # the step whose weights are on disk as the best
+        self._until_kept = _KEEP_EVERY_S
+        self._order: tuple[int, list[npt.NDArray[np.intp]]] = (-1, [])  # an epoch, and its batches
         self._average = self._copy()
         self._resume()
 
@@ -188,13 +191,13 @@ class Tuning:
 
     def _rows(self, step: int) -> npt.NDArray[np.intp]:
         epoch, k = divmod(step, self.plan.per_epoch)
-        if k == 0 or not hasattr(self, "_order"):
+        if epoch != self._order[0]:
             size, seed = self.plan.options.batch_size, self.plan.options.seed
             if self.plan.recipe == "pairs":
-                self._order = mixed_batches(self.lessons.goals.argmax(axis=1), size, seed, epoch)
+                self._order = epoch, mixed_batches(self.lessons.goals.argmax(axis=1), size, seed, epoch)
             else:
-                self._order = epoch_batches(self.lengths, size, seed, epoch)
-        return self._order[k]
+                self._order = epoch, epoch_batches(self.lengths, size, seed, epoch)
+        return self._order[1][k]
 
     # -- marks
 
@@ -253,21 +256,19 @@ class Tuning:
 
     # -- keeping
 
-    _until_kept = _KEEP_EVERY_S
-
     def _keep(self) -> float:
         if self.checkpoints is None:
             return time.monotonic()
         started = time.monotonic()
         learning = {name: p.detach() for name, p in self.model.learning.items()}
         best = self.course.best
-        new = best is not None and best.step != getattr(self, "_best_kept", None)
+        new = best is not None and best.step != self._best_kept
         self.checkpoints.save(
             self.course.as_facts() | {"micro_tokens": self.micro_tokens},
             {"weights": learning, "average": self._average, "optimiser": self._moments()}
             | ({"best": self._best if new else None} if best else {}),
         )
-        self._best_kept = best and best.step
+        self._best_kept = best.step if best else None
         ended = time.monotonic()
         self._until_kept = max(_KEEP_EVERY_S, _WRITING * (ended - started))
         return ended
@@ -285,7 +286,7 @@ class Tuning:
         self.course = Course.from_facts(state.facts)
         self._put(state.parts["weights"])
         self._average, self._best = state.parts["average"], state.parts.get("best", {})
-        self._best_kept = self.course.best and self.course.best.step
+        self._best_kept = self.course.best.step if self.course.best else None
         for name, parameter in self.model.learning.items():
             keys = ("step", "exp_avg", "exp_avg_sq")
             self.optimiser.state[parameter] = {key: state.parts["optimiser"][f"{name}/{key}"] for key in keys}
