@@ -87,7 +87,7 @@ def test_bytes_that_are_not_utf8_are_shown_not_replaced(tmp_path: Path) -> None:
         (b"PK\x03\x04rest", r"zip archive \(.xlsx\?\): export it as CSV"),
         (b"\x89PNG\r\n", "PNG image"),
         (b"\x80\x04\x95", "pickle"),
-        (b"\x1f\x8b\x08", "gzip"),
+        (b"\x1f\x8b\x08", "damaged archive"),
         (bytes(range(8)) * 50 + b"\0" * 100, "binary"),
         ("good\t1".encode("utf-16-le"), "UTF-16 without its mark"),
         (b"\xff\xfea\0b", "breaks at byte"),
@@ -115,7 +115,7 @@ def test_paths_that_hold_nothing_are_named(tmp_path: Path) -> None:
 
 def test_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
     class Stdin:
-        buffer = io.BytesIO(b"so good\t1\nso bad\t0\n")
+        buffer = io.BufferedReader(io.BytesIO(b"so good\t1\nso bad\t0\n"))
 
     monkeypatch.setattr("sys.stdin", Stdin)
     found = read_table("-", labelled=True)

@@ -151,6 +151,7 @@ class _Run:
         self.K, self.D = len(engine.reads), engine.prepared.architecture.width
         self.vectors = np.empty((len(texts), self.K, self.D), np.float32)
         self.truncated = np.empty(len(texts), np.bool_)
+        self.tokens = 0
 
     def encoded(self) -> Encoded:
         missing: dict[str, list[int]] = {}  # text → its rows
@@ -158,7 +159,7 @@ class _Run:
             for row in self._fill_from_store(start, min(start + ROWS, len(self.texts))):
                 missing.setdefault(self.texts[row], []).append(row)
         self._fill_by_engine(missing)
-        return Encoded(self.vectors, self.truncated)
+        return Encoded(self.vectors, self.truncated, self.tokens)
 
     def _fill_from_store(self, start: int, stop: int) -> list[int]:
         """Fill in rows that are kept at all reads; return the others."""
@@ -178,6 +179,7 @@ class _Run:
         for window in self.engine.stream(todo, total=len(todo)) if todo else ():
             groups = [missing[text] for text in todo[done : done + len(window.vectors)]]
             done += len(groups)
+            self.tokens += window.tokens
             self.store.put_many(self._items([rows[0] for rows in groups], window))
             rows = [row for group in groups for row in group]
             source = np.repeat(np.arange(len(groups)), [len(group) for group in groups])

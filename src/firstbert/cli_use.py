@@ -6,9 +6,9 @@ After cli_learn.py on the way of a sentence. Results go to stdout, notes and pro
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from firstbert.cli_app import BadRow, Device, Flag, Input, Output, app, cache_app
+from firstbert.cli_app import Device, Flag, Input, Output, app, cache_app
 from firstbert.terminal import note, print_cache, print_json, print_machine, print_models
 
 
@@ -17,39 +17,75 @@ from firstbert.terminal import note, print_cache, print_json, print_machine, pri
 
   firstbert predict model --text "What a joy." --text "Never again."
   firstbert predict model new.csv -o labelled.csv
+  firstbert predict model archive/ 'more/*.jsonl.gz' -o labelled.parquet --per-class
+  firstbert predict model s3://bucket/reviews/ -o labelled.jsonl.zst --engine ray
   cat sentences.txt | firstbert predict model - > labelled.tsv
 """
 )
 def predict(
     model: Path,
-    input: Annotated[str | None, Input] = None,  # noqa: A002 - its name in the help
     /,
-    *,
+    *input: Annotated[str, Input],  # noqa: A002 - its name in the help
     text: Annotated[list[str] | None, Flag] = None,
-    output: Annotated[Path | None, Output] = None,
+    output: Annotated[str | None, Output] = None,
     column: str | None = None,
-    on_bad_row: BadRow = "fail",
+    on_bad_row: Literal["aside", "skip", "fail"] = "aside",
+    per_class: Annotated[bool, Flag] = False,
+    cache: Annotated[bool, Flag] = False,
+    restart: Annotated[bool, Flag] = False,
+    engine: Literal["local", "ray"] = "local",
+    address: str | None = None,
+    workers: int | None = None,
     threads: int | None = None,
     device: Device = "auto",
     json: Annotated[bool, Flag] = False,
 ) -> None:
     """Label sentences.
 
+    All columns of the input are kept; label, probability, truncated and unsure follow. A run that was stopped goes on
+    where it was when the same command is given again. Rows that can't be used stand in OUTPUT.bad.jsonl, each with its
+    place and the reason.
+
     Args:
         model: a model folder.
-        input: a file of sentences (TSV, CSV, JSONL, Parquet, or one a line), or - for stdin.
+        input: files of sentences (TSV, CSV, JSONL, Parquet, or one a line; also .gz and .zst), folders, patterns,
+            addresses (s3://, gs://), or - for stdin.
         text: a sentence; may be given several times, instead of INPUT.
-        output: a .tsv, .csv or .jsonl file to write; stdout, as TSV, unless given.
+        output: a file to write: .tsv, .csv, .jsonl or .parquet, all but the last also with .gz or .zst behind; stdout,
+            as TSV, unless given.
         column: the text column, by name or by position from 1; guessed where there is no doubt.
-        on_bad_row: what to do about rows that can't be used.
-        threads: batches encoded side by side; one per core unless given.
+        on_bad_row: aside: set rows that can't be used aside, label all others, and end with exit code 2; skip: the
+            same with exit code 0, and files that can't be read are left out; fail: stop at the first.
+        per_class: write the probability of every label.
+        cache: take vectors of sentences seen before from the cache folder, and keep new ones there.
+        restart: begin anew where an earlier run was stopped.
+        engine: local: encode in this process; ray: on a Ray cluster.
+        address: of a Ray cluster; the one that RAY_ADDRESS names, or one made on this machine, unless given.
+        workers: of Ray, each with a model of its own; as many as the cluster's cores allow unless given.
+        threads: batches encoded side by side; one per core unless given, with Ray one for each worker.
         device: cuda: run the encoder by torch on the GPU; auto: there only if it needs torch anyway.
-        json: print one JSON array.
+        json: print one JSON object on what was done; without OUTPUT, an array of the answers.
     """
+    from firstbert.errors import UsageError
     from firstbert.predict import PredictOptions
     from firstbert.predict import predict as run
 
-    run(PredictOptions(model, input, text or [], output, column, on_bad_row, threads, device, json))
+    if bool(input) == bool(text):
+        raise UsageError("Give either INPUT or --text, one of the two.")
+    of_files = {"output": output, "column": column, "per-class": per_class, "cache": cache, "restart": restart,
+                "address": address, "workers": workers}  # fmt: skip
+    if text:
+        given = next((name for name, value in of_files.items() if value), None)
+        if given or engine != "local":
+            raise UsageError(f"--{given or 'engine'} is for files: give INPUT instead of --text.")
+        return run(PredictOptions(model, list(text), threads=threads, device=device, json=json))
+    from firstbert.bulk import BulkOptions
+
+    bulk = BulkOptions(
+        inputs=input, output=output or "", text=column, on_bad_row=on_bad_row, per_class=per_class, cache=cache,
+        restart=restart, threads=threads, device=device, engine=engine, address=address, workers=workers,
+    )  # fmt: skip
+    return run(PredictOptions(model, bulk=bulk, threads=threads, device=device, json=json))
 
 
 @app.command(

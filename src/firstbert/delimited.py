@@ -13,6 +13,8 @@ from typing import Any
 
 from firstbert.table import TEXT_NAMES, BadRow, Table, excerpt, undecoded
 
+HELD = 1 << 24  # characters after which a quote that was never closed is taken for a stray one
+
 _Record = tuple[int, int, list[str] | None]  # its first and last line, its fields; None: a quote isn't closed
 _WRAPPED = re.compile(r'"[^"]*+(?:""[^"]*+)*+"')
 
@@ -26,6 +28,40 @@ class _Reading:
     bad: list[BadRow]
     width: int
     misfits: int  # rows with a wrong number of columns or a stray quote
+    separator: str
+    quoted: bool
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a file parts its columns.
+
+    Attributes:
+        separator: a tab, a comma or a semicolon; a line's end where each line is one text.
+        quoted: whether quotes may wrap a field.
+        width: the number of columns.
+    """
+
+    separator: str
+    quoted: bool
+    width: int
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some lines of a longer file, read.
+
+    Attributes:
+        rows: the rows' fields.
+        lines: where each begins, counted from 0 within the block.
+        bad: rows set aside, counted likewise.
+        held: how many lines at the end belong to a row whose end isn't there yet.
+    """
+
+    rows: list[list[str]]
+    lines: list[int]
+    bad: list[BadRow]
+    held: int = 0
 
 
 def read_delimited(name: str, lines: list[str], ending: str, *, labelled: bool) -> Table:
@@ -43,6 +79,40 @@ def read_delimited(name: str, lines: list[str], ending: str, *, labelled: bool) 
         return [row[i] for row in reading.rows]
 
     return Table(name, "line", reading.lines, None, reading.width, column, reading.bad, as_text=True)
+
+
+def dialect_of(lines: list[str], ending: str, *, labelled: bool) -> Dialect:
+    """Tell how a file parts its columns from its beginning, as `read_delimited` tells it from the whole."""
+    best = _best(lines, ending, labelled)
+    quoted = best.quoted or best.separator in (",", ";")  # tabs alone need evidence
+    return Dialect(best.separator, quoted, best.width)
+
+
+def read_block(lines: list[str], dialect: Dialect, *, last: bool) -> Block:
+    """Read some lines of a file whose dialect is known.
+
+    Args:
+        lines: with their ends.
+        dialect: of the file.
+        last: whether these are the file's last lines: then nothing is held back.
+    """
+    text = "".join(lines)
+    if not dialect.quoted or '"' not in text:
+        return _block(_plain(lines, dialect.separator, dialect.width))
+    records = list(_quoted(text, lines, dialect.separator))
+    open_from = next((first for first, _, fields in records if fields is None), None)
+    held = 0
+    if open_from is not None and not last and len(text) < HELD:  # its end may be in what comes next
+        held = len(lines) - open_from + 1
+        lines = lines[: open_from - 1]
+        records = [record for record in records if record[0] < open_from]
+    return _block(_gather(records, lines, dialect.separator, dialect.width), held)
+
+
+def _block(reading: _Reading, held: int = 0) -> Block:
+    reading = _decoded(reading)
+    bad = [row._replace(line=row.line - 1) for row in reading.bad]
+    return Block(reading.rows, [line - 1 for line in reading.lines], bad, held)
 
 
 def _best(lines: list[str], ending: str, labelled: bool) -> _Reading:
@@ -77,12 +147,13 @@ def _read(lines: list[str], separator: str) -> _Reading:
     if separator != "\t":
         return quoted
     plain = _plain(lines, separator)
-    return quoted if not quoted.misfits and (plain.misfits or _quotes_meant(plain.rows)) else plain
+    meant = not quoted.misfits and (plain.misfits or _quotes_meant(plain.rows))
+    return replace(quoted, quoted=True) if meant else plain
 
 
-def _plain(lines: list[str], separator: str) -> _Reading:
+def _plain(lines: list[str], separator: str, width: int | None = None) -> _Reading:
     records: list[_Record] = [(n, n, line.rstrip("\r\n").split(separator)) for n, line in enumerate(lines, 1)]
-    return _gather(records, lines, separator)
+    return _gather(records, lines, separator, width)
 
 
 def _quotes_meant(rows: list[list[str]]) -> bool:
@@ -125,11 +196,9 @@ def _fields(field: re.Pattern[str], text: str, at: int, separator: str) -> tuple
     return None
 
 
-def _gather(records: list[_Record], lines: list[str], separator: str) -> _Reading:
-    """Keep the records of the commonest width; set the others aside."""
-    blank = [""]
-    widths = Counter(len(fields) for _, _, fields in records if fields and fields != blank)
-    width = widths.most_common(1)[0][0] if widths else 1
+def _gather(records: list[_Record], lines: list[str], separator: str, width: int | None = None) -> _Reading:
+    """Keep the records of this width, the commonest unless given; set the others aside."""
+    width = width or _commonest_width(records)
     swallowing = _swallowing(records, lines, separator, width)
     rows: list[list[str]] = []
     numbers: list[int] = []
@@ -142,7 +211,13 @@ def _gather(records: list[_Record], lines: list[str], separator: str) -> _Readin
         else:
             bad.append(_fault(record, lines[first - 1].rstrip("\r\n"), width))
     misfits = sum(row.kind in ("columns", "quote") for row in bad)
-    return _Reading(rows, numbers, bad, width, misfits)
+    return _Reading(rows, numbers, bad, width, misfits, separator, quoted=False)
+
+
+def _commonest_width(records: list[_Record]) -> int:
+    blank = [""]
+    widths = Counter(len(fields) for _, _, fields in records if fields and fields != blank)
+    return widths.most_common(1)[0][0] if widths else 1
 
 
 def _fault(record: _Record, line: str, width: int) -> BadRow:

@@ -69,10 +69,12 @@ class Encoded:
     Attributes:
         vectors: (N, K, D) float32, one vector for each of the K places read.
         truncated: (N,) bool, whether the text was longer than max_length and lost its end.
+        tokens: how many were encoded, special ones included; equal texts of a window count once.
     """
 
     vectors: FloatArray
     truncated: npt.NDArray[np.bool_]
+    tokens: int = 0
 
     @property
     def joined(self) -> FloatArray:
@@ -170,9 +172,14 @@ class Engine:
         Raises:
             DataError: an item is no text.
         """
+        remaining = iter(texts)
+        yield from self.stream_windows(iter(lambda: list(itertools.islice(remaining, WINDOW)), []), total)
+
+    def stream_windows(self, windows: Iterable[Sequence[str]], total: int | None = None) -> Iterator[Encoded]:
+        """Yield vectors of windows that the caller has cut; see `stream`."""
         with self._workers() as start, progress("Encoding", total) as advance:
             running: tuple[_Window, Iterator[list[FloatArray]]] | None = None
-            for window in self._windows(texts):  # tokenised while the one before is encoded
+            for window in self._windows(windows):  # tokenised while the one before is encoded
                 started = window, start(window.batches)
                 if running:
                     yield self._finish(*running, advance)
@@ -180,10 +187,10 @@ class Engine:
             if running:
                 yield self._finish(*running, advance)
 
-    def _windows(self, texts: Iterable[str]) -> Iterator[_Window]:
-        """Cut the texts into windows and tokenise each, equal texts once."""
-        remaining, done = iter(texts), 0
-        while window := list(itertools.islice(remaining, WINDOW)):
+    def _windows(self, windows: Iterable[Sequence[str]]) -> Iterator[_Window]:
+        """Tokenise each window, equal texts once."""
+        done = 0
+        for window in windows:
             place: dict[str, int] = {}
             try:
                 rows = [place.setdefault(text, len(place)) for text in window]
@@ -222,7 +229,8 @@ class Engine:
             for k, read in enumerate(reads):
                 vectors[batch.rows, k] = read
             advance(len(batch.rows))
-        return Encoded(vectors[window.rows], np.array(window.tokens.truncated, np.bool_)[window.rows])
+        truncated = np.array(window.tokens.truncated, np.bool_)
+        return Encoded(vectors[window.rows], truncated[window.rows], sum(map(len, window.tokens.ids)))
 
 
 def open_engine(options: EngineOptions, reads: tuple[Read, ...] | None = None) -> Engine:

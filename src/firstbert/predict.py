@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from firstbert.errors import UsageError
-from firstbert.terminal import note, note_findings, note_truncated, note_unsure, print_json
+from firstbert.errors import DataError
+from firstbert.terminal import note, note_truncated, note_unsure, print_json
 
 if TYPE_CHECKING:
-    from firstbert.data import Examples
+    from firstbert.bulk import Answered, BulkOptions, Outcome, Reading
 
 
 @dataclass(frozen=True)
@@ -24,22 +24,16 @@ class PredictOptions:
 
     Attributes:
         model: a model folder.
-        input: a file of sentences, or "-" for stdin; None: `texts` are given.
-        texts: sentences; empty: `input` is given.
-        output: a file to write; None: stdout.
-        column: the text column of `input`.
-        on_bad_row: refuse an `input` with rows that can't be used, or skip those rows.
+        texts: sentences; empty: `bulk` is given.
+        bulk: files, and where to; its output may be empty: stdout. None: `texts` are given.
         threads: batches encoded side by side; None: one per usable core.
         device: where torch runs the encoder, if it does.
-        json: whether stdout gets one JSON array.
+        json: whether stdout gets JSON: an array of answers, or what came of it where a file is written.
     """
 
     model: Path
-    input: str | None = None
     texts: list[str] = field(default_factory=list)
-    output: Path | None = None
-    column: str | None = None
-    on_bad_row: Literal["fail", "skip"] = "fail"
+    bulk: BulkOptions | None = None
     threads: int | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     json: bool = False
@@ -56,7 +50,7 @@ def plain(arguments: list[str]) -> PredictOptions | None:
     flags, texts = pairs[::2], pairs[1::2]
     if set(flags) != {"--text"} or len(flags) != len(texts) or any(value[:1] == "-" for value in (model, *texts)):
         return None
-    return PredictOptions(Path(model), texts=texts, json=json)
+    return PredictOptions(Path(model), texts, json=json)
 
 
 def predict(options: PredictOptions) -> None:
@@ -64,40 +58,93 @@ def predict(options: PredictOptions) -> None:
 
     Raises:
         UsageError: options that contradict each other, or an output that can't be written.
+        DataError: rows were bad: all others are labelled.
         FirstbertError: the model or the sentences can't be used.
     """
-    from firstbert import answers
-    from firstbert.artifact import load
-
-    _check(options)
-    write = answers.format_of(options.output) if options.output else answers.as_tsv
-    predictor = load(options.model).predictor.with_threads(options.threads).with_device(options.device)
-    examples = _examples(options)
-    predictions = predictor.predict(examples.texts)
-    note_truncated(int(predictions.truncated.sum()), predictor.encoder.max_length)
-    note_unsure(int(predictions.unsure.sum()), len(predictions.unsure))
-    rows = answers.rows(examples, predictions)
-    if options.output:
-        answers.write(options.output, write(rows))
-        note(f"{len(rows)} rows written to {options.output}.")
-    elif options.json:
-        print_json(predictions.records())
+    if options.bulk is None:
+        _print_texts(options)
+    elif options.bulk.output:
+        _write(options.model, options.bulk, options.json)
     else:
-        sys.stdout.write(write(rows))
+        _print_files(options.model, options.bulk, options.json)
 
 
-def _check(options: PredictOptions) -> None:
-    if (options.input is None) == (not options.texts):
-        raise UsageError("Give either INPUT or --text, one of the two.")
-    if options.texts and options.column:
-        raise UsageError("--column names a column of INPUT; --text has none.")
+def _print_texts(options: PredictOptions) -> None:
+    from firstbert import tables
+    from firstbert.artifact import load
+    from firstbert.data import from_lists
+    from firstbert.streams import Block
+
+    predictor = load(options.model).predictor.with_threads(options.threads).with_device(options.device)
+    texts = from_lists(options.texts, source="--text").texts
+    predictions = predictor.predict(texts)
+    _note(int(predictions.truncated.sum()), predictor.encoder.max_length, int(predictions.unsure.sum()), len(texts))
+    if options.json:
+        print_json(predictions.records())
+        return
+    columns = tables.Columns(("text",), tables.ANSWERS, (), predictor.decision.many)
+    block = Block([{"text": text} for text in texts], texts)
+    form = tables.Format("tsv")
+    sys.stdout.write(tables.head(form, columns) + tables.piece(form, columns, [block], predictions).decode())
 
 
-def _examples(options: PredictOptions) -> Examples:
-    from firstbert.data import DataOptions, from_lists, read
+def _write(model: Path, options: BulkOptions, json: bool) -> None:
+    from firstbert.artifact import load
+    from firstbert.bulk import label_files
 
-    if options.texts:
-        return from_lists(options.texts, source="--text")
-    examples = read(options.input, DataOptions(options.column, on_bad_row=options.on_bad_row), labelled=False)
-    note_findings(examples, "duplicate")
-    return examples
+    outcome = label_files(model, options, note)
+    _note(outcome.truncated, load(model).predictor.encoder.max_length, outcome.unsure, outcome.rows)
+    facts = outcome.facts()
+    rate = f" in {outcome.seconds:,.1f} s, {facts['rows_per_s']:,.0f} rows/s" if outcome.seconds > 2 else ""
+    note(f"{outcome.rows:,} rows written to {outcome.output}{rate}.")
+    if json:
+        print_json(facts)
+    _end(outcome, options)
+
+
+def _print_files(model: Path, options: BulkOptions, json: bool) -> None:
+    from firstbert import tables
+    from firstbert.bulk import label_stream
+
+    form = tables.Format("tsv")
+    records: list[dict[str, object]] = []
+    headed = False
+    max_length = 0
+
+    def take(reading: Reading, answered: Answered) -> None:
+        nonlocal headed, max_length
+        max_length = reading.predictor.encoder.max_length
+        for aside in answered.shard.asides:
+            note(f"{aside.source}, {aside.place} {aside.line}: set aside ({aside.kind}): {aside.shown}")
+        if json:
+            records.extend(answered.predictions.records())
+            return
+        if not headed:
+            sys.stdout.write(tables.head(form, reading.columns))
+            headed = True
+        piece = tables.piece(form, reading.columns, answered.shard.blocks, answered.predictions)
+        sys.stdout.write(piece.decode())
+        sys.stdout.flush()
+
+    outcome = label_stream(model, options, take, form)
+    _note(outcome.truncated, max_length, outcome.unsure, outcome.rows)
+    if json:
+        print_json(records)
+    _end(outcome, options)
+
+
+def _note(truncated: int, max_length: int, unsure: int, of: int) -> None:
+    note_truncated(truncated, max_length)
+    note_unsure(unsure, of)
+
+
+def _end(outcome: Outcome, options: BulkOptions) -> None:
+    """Where rows were set aside, say so, and let the exit code tell."""
+    from firstbert.bulk import told_asides
+
+    if not outcome.bad and not outcome.unread:
+        return
+    if options.on_bad_row == "skip":
+        note(told_asides(outcome))
+        return
+    raise DataError(told_asides(outcome) + ". All other rows are labelled; --on-bad-row skip takes that for a success.")

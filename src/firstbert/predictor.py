@@ -6,7 +6,7 @@ After head.py on the way of a sentence. Needs no scikit-learn: artefacts load in
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -137,6 +137,16 @@ class Predictor:
         """Return the answers for `texts`; with `cache`, vectors are taken from and kept in the cache folder."""
         encoded = encode(self.engine, texts, cache)
         return self.answer(encoded)
+
+    def stream(self, windows: Iterable[Sequence[str]], *, cache: bool = False) -> Iterator[tuple[Predictions, int]]:
+        """Yield the answers for windows of texts, one after the other, and how many tokens each took to encode.
+
+        The next window is tokenised while one is encoded; with `cache`, each is looked up first, and nothing overlaps.
+        """
+        engine = self.engine
+        encoded = (encode(engine, window) for window in windows) if cache else engine.stream_windows(windows)
+        for window in encoded:
+            yield self.answer(window), window.tokens
 
     def answer(self, encoded: Encoded) -> Predictions:
         """Return the answers for texts encoded already, as this predictor's encoder does it."""

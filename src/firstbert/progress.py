@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 DELAY_S = 2.0  # anything quicker needs no bar
 
@@ -16,8 +17,15 @@ def _wanted() -> bool:
     return sys.stderr.isatty() if setting is None else setting not in ("", "0")
 
 
+class Advance(Protocol):
+    """What `progress` gives: called with how much more is done, and what to show behind the bar."""
+
+    def __call__(self, n: int, detail: str = "", /) -> None:
+        """Show that `n` more units are done."""
+
+
 @contextmanager
-def progress(what: str, total: int | None = None, unit: str = "texts") -> Iterator[Callable[[int], None]]:
+def progress(what: str, total: int | None = None, unit: str = "texts") -> Iterator[Advance]:
     """Show a bar from the second on which the work has taken two seconds; yield ``advance(n)``.
 
     Shown where stderr is a terminal; ``FIRSTBERT_PROGRESS=0`` or ``=1`` overrides that.
@@ -28,7 +36,7 @@ def progress(what: str, total: int | None = None, unit: str = "texts") -> Iterat
         unit: ``"texts"``, ``"bytes"``, … ``"bytes"`` is shown as MB.
     """
     if _Bar.open or not _wanted():
-        yield lambda n: None
+        yield lambda n, detail="": None
         return
     bar = _Bar(what, total, unit)
     try:
@@ -51,7 +59,7 @@ class _Bar:
         _Bar.open = True
         self.shown: tuple[object, Callable[..., None], Callable[[], None]] | None = None
 
-    def advance(self, n: int) -> None:
+    def advance(self, n: int, detail: str = "") -> None:
         self.done += n
         if self.shown is None:
             if time.monotonic() - self.started < DELAY_S:
@@ -59,7 +67,7 @@ class _Bar:
             self._open()
         assert self.shown is not None
         task, update, _ = self.shown
-        update(task, completed=self.done)
+        update(task, completed=self.done, detail=detail)
 
     def _open(self) -> None:
         from rich.console import Console
@@ -75,10 +83,11 @@ class _Bar:
         count = DownloadColumn() if self.unit == "bytes" else MofNCompleteColumn()
         bar = Progress(
             TextColumn("{task.description}"), BarColumn(), count, TextColumn(self.unit),
-            TimeRemainingColumn(), console=Console(stderr=True, force_terminal=True), transient=True,
+            TimeRemainingColumn(), TextColumn("{task.fields[detail]}"),
+            console=Console(stderr=True, force_terminal=True), transient=True,
         )  # fmt: skip
         bar.start()
-        self.shown = (bar.add_task(self.what, total=self.total), bar.update, bar.stop)
+        self.shown = (bar.add_task(self.what, total=self.total, detail=""), bar.update, bar.stop)
 
     def close(self) -> None:
         _Bar.open = False

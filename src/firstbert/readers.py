@@ -11,22 +11,19 @@ import io
 import json
 import os
 import re
-import sys
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 from firstbert.delimited import read_delimited
 from firstbert.errors import DataError, missing_extra
+from firstbert.opening import UNPACKING_ERRORS, ending, opened, unpacked
 from firstbert.table import BadRow, Table, excerpt, undecoded
 
 _MAGIC = (
     (b"PK\x03\x04", "a zip archive (.xlsx?)", "export it as CSV"),
     (b"\xd0\xcf\x11\xe0", "an old Office file (.xls?)", "export it as CSV"),
-    (b"\x1f\x8b", "a gzip archive", "unpack it first"),
     (b"BZh", "a bzip2 archive", "unpack it first"),
     (b"\xfd7zXZ", "an xz archive", "unpack it first"),
-    (b"\x28\xb5\x2f\xfd", "a zstd archive", "unpack it first"),
     (b"\x89PNG", "a PNG image", "give a file of texts"),
     (b"\xff\xd8\xff", "a JPEG image", "give a file of texts"),
     (b"GIF8", "a GIF image", "give a file of texts"),
@@ -34,8 +31,8 @@ _MAGIC = (
     (b"SQLite format 3\0", "an SQLite database", "export the table as CSV"),
     *((bytes([0x80, n]), "a Python pickle", "save the table as CSV or Parquet") for n in (2, 3, 4, 5)),
 )  # fmt: skip
-_PARQUET, _ARROW_FILE, _ARROW_STREAM = b"PAR1", b"ARROW1", b"\xff\xff\xff\xff"
-_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+PARQUET, ARROW_FILE, ARROW_STREAM = b"PAR1", b"ARROW1", b"\xff\xff\xff\xff"
+UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _JSON_ENDINGS = (".jsonl", ".ndjson", ".json")
 
 
@@ -53,34 +50,35 @@ def read_table(source: object, *, labelled: bool) -> Table:
     if not isinstance(source, str | os.PathLike):
         return _frame(source)
     name, data = _load(source)
-    if data.startswith((_PARQUET, _ARROW_FILE, _ARROW_STREAM)):
+    if data.startswith((PARQUET, ARROW_FILE, ARROW_STREAM)):
         return _arrow(name, data)
+    lines, end = lines_of(name, data), ending(name)
+    if is_json(name, lines, end):
+        return json_lines(name, lines)
+    return read_delimited(name, lines, end, labelled=labelled)
+
+
+def _load(source: str | os.PathLike[str]) -> tuple[str, bytes]:
+    path = os.fspath(source)
+    name = "stdin" if path == "-" else path
+    with opened(path) as raw:
+        try:
+            return name, unpacked(raw, name).read()
+        except UNPACKING_ERRORS as error:
+            raise DataError(f"{name}: is a damaged archive, or its end is missing ({error}): get it anew") from None
+
+
+def lines_of(name: str, data: bytes) -> list[str]:
+    """Return the lines of a text file with their ends; bytes that aren't UTF-8 as surrogates.
+
+    Raises:
+        DataError: it is empty, or no text file.
+    """
     _refuse_binary(name, data)
     text = _decode(name, data).rstrip("\r\n")
     if not text:
         raise DataError(f"{name}: is empty: a file of texts is needed")
-    lines = list(io.StringIO(text, newline=""))  # ends lines at \n, \r\n and \r only, and keeps the ends
-    ending = Path(source).suffix.lower()
-    if _is_json(name, lines, ending):
-        return _json_lines(name, lines)
-    return read_delimited(name, lines, ending, labelled=labelled)
-
-
-def _load(source: str | os.PathLike[str]) -> tuple[str, bytes]:
-    if source == "-":
-        return "stdin", sys.stdin.buffer.read()
-    name, path = os.fspath(source), Path(source)
-    try:
-        if path.is_dir():
-            raise DataError(f"{name}: is a directory: give a file inside it")
-        return name, path.read_bytes()
-    except DataError:
-        raise
-    except FileNotFoundError:
-        raise DataError(f"{name}: there is no such file: check the path") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{name}: can't be read ({reason}): check the path and its permissions") from None
+    return list(io.StringIO(text, newline=""))  # ends lines at \n, \r\n and \r only, and keeps the ends
 
 
 def _refuse_binary(name: str, data: bytes) -> None:
@@ -88,12 +86,12 @@ def _refuse_binary(name: str, data: bytes) -> None:
         if data.startswith(magic):
             raise DataError(f"{name}: looks like {what}: {remedy}")
     head = data[:8192]
-    if not head.startswith(_UTF16) and head.count(0) * 10 > len(head):
+    if not head.startswith(UTF16) and head.count(0) * 10 > len(head):
         raise DataError(f"{name}: looks like a binary file, or UTF-16 without its mark: save it as UTF-8")
 
 
 def _decode(name: str, data: bytes) -> str:
-    if not data.startswith(_UTF16):
+    if not data.startswith(UTF16):
         return data.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape")
     try:
         return data.decode("utf-16")
@@ -105,7 +103,12 @@ def _decode(name: str, data: bytes) -> str:
 # JSON lines
 
 
-def _is_json(name: str, lines: list[str], ending: str) -> bool:
+def is_json(name: str, lines: list[str], ending: str) -> bool:
+    """Say whether these lines, a file's first, hold JSON objects.
+
+    Raises:
+        DataError: they hold one JSON array.
+    """
     if re.match(r"\s*\[\s*\{", "".join(lines[:3])):
         raise DataError(f"{name}: looks like one JSON array: write one object a line (jq -c '.[]' FILE)")
     likely = [line for line in lines[:5] if line.lstrip().startswith("{")]
@@ -113,12 +116,13 @@ def _is_json(name: str, lines: list[str], ending: str) -> bool:
     return bool(likely) and (ending in _JSON_ENDINGS or any(parses))
 
 
-def _json_lines(name: str, lines: list[str]) -> Table:
+def json_lines(name: str, lines: list[str]) -> Table:
+    """Return lines of JSON objects as a table; what holds none is set aside."""
     rows: list[dict[str, Any]] = []
     numbers: list[int] = []
     bad: list[BadRow] = []
     for n, line in enumerate(lines, 1):
-        row = _json_row(n, line)
+        row = json_row(n, line)
         if isinstance(row, BadRow):
             bad.append(row)
         else:
@@ -132,7 +136,8 @@ def _json_lines(name: str, lines: list[str]) -> Table:
     return Table(name, "line", numbers, names, len(names), column, bad, as_text=False)
 
 
-def _json_row(n: int, line: str) -> dict[str, Any] | BadRow:
+def json_row(n: int, line: str) -> dict[str, Any] | BadRow:
+    """Return the object on line `n`, or what is wrong with it."""
     if not line.rstrip("\r\n"):
         return BadRow(n, "empty_text", "a blank line")
     if shown := undecoded(line):
@@ -173,9 +178,9 @@ def _arrow(name: str, data: bytes) -> Table:
         raise missing_extra("Reading Parquet", "parquet") from None
     buffer = pa.BufferReader(data)
     try:
-        if data.startswith(_PARQUET):
+        if data.startswith(PARQUET):
             table = pq.ParquetFile(buffer).read()
-        elif data.startswith(_ARROW_FILE):
+        elif data.startswith(ARROW_FILE):
             table = pa.ipc.open_file(buffer).read_all()
         else:
             table = pa.ipc.open_stream(buffer).read_all()

@@ -15,7 +15,7 @@ from typing import Any
 from firstbert.errors import DataError
 from firstbert.table import BadRow, excerpt
 
-_KINDS = {
+KINDS = {
     "empty_text": "without a text",
     "missing_label": "without a label",
     "columns": "with another number of columns than the rest",
@@ -27,6 +27,7 @@ _KINDS = {
     "nul": "with a NUL character",
     "surrogate": "with half a surrogate pair",
     "invalid_utf8": "not in UTF-8",
+    "unreadable": "from which on the file can't be read",
 }
 _NATIVE = {str, int, float, bool, type(None)}
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -120,7 +121,7 @@ def usable(rows: Rows, bad: list[BadRow], *, skip: bool) -> tuple[Rows, list[Fin
     """
     rows = replace(rows, texts=native(rows.texts), labels=rows.labels and native(rows.labels))
     faults: dict[int, BadRow] = {}
-    for values, fault in ((rows.labels or [], _label_fault), (rows.texts, _text_fault)):
+    for values, fault in ((rows.labels or [], _label_fault), (rows.texts, text_fault)):
         for i, value in enumerate(values):
             if kind := fault(value):
                 what = f"{type(value).__name__} " if kind.endswith("_type") else ""
@@ -135,14 +136,14 @@ def usable(rows: Rows, bad: list[BadRow], *, skip: bool) -> tuple[Rows, list[Fin
     for row in bad:
         lines[row.kind].append(row.line)
     return rows, [
-        Finding(kind, tuple(at), f"dropped {told(rows.place, at, _KINDS[kind])}") for kind, at in lines.items()
+        Finding(kind, tuple(at), f"dropped {told(rows.place, at, KINDS[kind])}") for kind, at in lines.items()
     ]
 
 
 def refusal(source: str, place: str, bad: list[BadRow]) -> str:
     """Count the bad rows by kind, show the first five, and say what to do."""
     counts = Counter(row.kind for row in bad)
-    summary = ", ".join(f"{_count(n, place)} {_KINDS[kind]}" for kind, n in counts.most_common())
+    summary = ", ".join(f"{_count(n, place)} {KINDS[kind]}" for kind, n in counts.most_common())
     shown = [f"  {where(place, [row.line])}: {row.shown}" for row in sorted(bad)[:5]]
     more = [f"  and {len(bad) - 5} more"] if len(bad) > 5 else []
     remedy = 'Correct them, or drop them with --on-bad-row skip (in Python: on_bad_row="skip").'
@@ -164,21 +165,27 @@ def _scalar(value: Any) -> Any:
     return None if type(value).__name__ in ("NAType", "NaTType") else value
 
 
-def _text_fault(text: Any) -> str | None:
+def text_fault(text: Any) -> str | None:
+    """Return the kind of fault of a text that can't be used, None of one that can."""
     if not isinstance(text, str):
         return "text_type"
     if "\0" in text:
         return "nul"
     if not _VISIBLE.search(text):
         return "empty_text"
-    return "surrogate" if not text.isascii() and _SURROGATE.search(text) else None
+    return "surrogate" if halved(text) else None
+
+
+def halved(text: str) -> bool:
+    """Say whether a text holds half of a surrogate pair."""
+    return not text.isascii() and _SURROGATE.search(text) is not None
 
 
 def _label_fault(label: Any) -> str | None:
     if isinstance(label, tuple):
         return next((fault for part in label if (fault := _label_fault(part))), None)
     if isinstance(label, str):
-        fault = _text_fault(label)
+        fault = text_fault(label)
         return "missing_label" if fault == "empty_text" else fault
     if label is None or (isinstance(label, float) and math.isnan(label)):
         return "missing_label"
