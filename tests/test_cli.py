@@ -211,7 +211,7 @@ def test_a_cold_prediction_imports_nothing_that_it_can_do_without(model: Path) -
 
 def test_predict_prints_a_table_to_read_on(model: Path, cli: Cli) -> None:
     lines = cli("predict", model, "--text", GOOD[0]).out.splitlines()
-    assert lines[0].split("\t") == ["text", "label", "score", "truncated", "unsure"]
+    assert lines[0].split("\t") == ["text", "label", "probability", "truncated", "unsure"]
     assert lines[1].split("\t")[:2] == [GOOD[0], "good"]
 
 
@@ -287,10 +287,11 @@ def test_same_answers_through_every_door(model: Path, tmp_path: Path, cli: Cli) 
     library = load(model).predictions(texts)
     flags = [part for text in texts for part in ("--text", text)]
     (tmp_path / "in.txt").write_text("\n".join(texts))
-    assert cli("predict", model, tmp_path / "in.txt", "-o", tmp_path / "out.jsonl").code == 0
+    assert cli("predict", model, tmp_path / "in.txt", "-o", tmp_path / "out.jsonl", "--per-class").code == 0
     files = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
-    for records in (cli("predict", model, *flags, "--json").json, files):
+    doors = (cli("predict", model, *flags, "--json").json, "scores"), (files, "probabilities")
+    for records, key in doors:
         assert [r["label"] for r in records] == library.best()
         assert [r["truncated"] for r in records] == library.truncated.tolist()
-        p = np.array([[r["scores"][str(name)] for name in library.labels] for r in records])
+        p = np.array([[r[key][str(name)] for name in library.labels] for r in records])
         assert np.abs(p - library.probabilities).max() < 1e-6

@@ -1,37 +1,19 @@
-"""Files of any size → files with their labels, in pieces, so that whatever stops it costs one piece at most.
+"""Files of any size → shards of their rows → the same with their answers.
 
-After shards.py on the way of a sentence. Files form groups (a large file alone, small ones together), a group's rows
-shards of `ROWS`; a shard is read, encoded, written and entered in the journal before the next. What goes into a shard
-depends on the input alone: the same command, stopped wherever and however often, ends in the same bytes, on this
-machine or on Ray (bulk_ray.py).
+After tables.py on the way of a sentence. Files form groups (a large file alone, small ones together), a group's rows
+shards of `ROWS`. What goes into a shard depends on the input alone, so that whoever answers it, this process or Ray's
+workers (bulk_ray.py), and however often a job is stopped (job.py), the same bytes come out.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import shutil
-import sys
-import tempfile
-import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeAlias
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
-from firstbert import __version__, tables
-from firstbert.answers import check_place
-from firstbert.artifact import load
-from firstbert.errors import DataError, UsageError
-from firstbert.opening import expand, is_address, open_target
-from firstbert.predictor import Predictions, Predictor, answer_text
-from firstbert.progress import progress
-from firstbert.rows import KINDS, refusal
-from firstbert.shards import JOURNAL, Piece, Work, held
-from firstbert.streams import Aside, Block, Source, agree, blocks, survey
-from firstbert.table import BadRow
+from firstbert.predictor import Predictions, Predictor
+from firstbert.streams import Aside, Block, Source, blocks
 from firstbert.torch_session import Device
 
 Todo: TypeAlias = tuple[int, Sequence[Source], int]  # a group's number, its files, its first shard to be done
@@ -39,6 +21,7 @@ Todo: TypeAlias = tuple[int, Sequence[Source], int]  # a group's number, its fil
 ROWS = 4096  # of a shard
 _CHARACTERS = 1 << 25  # after which a shard ends, whatever its rows
 _GROUP = 1 << 26  # bytes of input after which a group of files ends
+CUT = {"rows": ROWS, "characters": _CHARACTERS, "bytes": _GROUP}  # all that decides where shards end
 
 
 @dataclass(frozen=True)
@@ -73,48 +56,6 @@ class BulkOptions:
     engine: Literal["local", "ray"] = "local"
     address: str | None = None
     workers: int | None = None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of it.
-
-    Attributes:
-        output: the file written.
-        rows: rows answered.
-        bad: rows set aside, by kind.
-        bad_file: where they are, with place and reason; None: there are none.
-        unread: files that could not be read at all.
-        truncated: texts that lost their ends.
-        unsure: answers not to be relied on.
-        labels: how often each label was answered.
-        resumed: of the rows, those done before by an earlier run of this job.
-        seconds: from the first row to the last, of this run.
-        tokens: encoded in that time.
-        nodes: of Ray's nodes, how many rows each has encoded.
-    """
-
-    output: str
-    rows: int
-    bad: dict[str, int]
-    bad_file: str | None
-    unread: int
-    truncated: int
-    unsure: int
-    labels: dict[str, int]
-    resumed: int
-    seconds: float
-    tokens: int
-    nodes: dict[str, int] = field(default_factory=dict)
-
-    def facts(self) -> dict[str, Any]:
-        """Return all of it, and the rates, JSON-ready."""
-        seconds = max(self.seconds, 1e-9)
-        rates = {
-            "rows_per_s": round((self.rows - self.resumed) / seconds, 1),
-            "tokens_per_s": round(self.tokens / seconds, 1),
-        }
-        return asdict(self) | {"seconds": round(self.seconds, 3)} | rates
 
 
 @dataclass(frozen=True)
@@ -211,339 +152,9 @@ def answered_here(predictor: Predictor, shards: Iterable[Shard], *, cache: bool 
         yield Answered(waiting.popleft(), predictions, tokens)
 
 
-# ---------------------------------------------------------------- the job
-
-
-@dataclass(frozen=True)
-class Reading:
-    """A model and the files it is to label, looked through.
-
-    Attributes:
-        predictor: the model.
-        sources: the files, in order.
-        unread: what is wrong with those left out.
-        columns: of the output.
-        form: of the output.
-    """
-
-    predictor: Predictor
-    sources: list[Source]
-    unread: list[DataError]
-    columns: tables.Columns
-    form: tables.Format
-
-
-def read(model: str | Path, options: BulkOptions, form: tables.Format, folder: Path) -> Reading:
-    """Load a model and look through its input; stdin is kept in `folder` first, since it can be read once only.
-
-    Raises:
-        DataError: a file can't be read, or has other columns than the first.
-        ArtifactError: the model can't be used.
-    """
-    predictor = load(model).predictor.with_threads(options.threads).with_device(options.device)
-    files = [str(_spooled(folder)) if one == "-" else one for one in expand(options.inputs)]
-    sources, unread = look(files, options)
-    many = predictor.decision.many
-    columns = tables.columns_for(sources, predictor.labels, form, many=many, per_class=options.per_class)
-    return Reading(predictor, sources, unread, columns, form)
-
-
-def answered_by(predictor: Predictor, todo: Sequence[Todo], options: BulkOptions) -> Iterator[Answered]:
-    """Yield the shards that are to do, with their answers, in order, from the engine asked for."""
-    if options.engine == "ray":
-        from firstbert.bulk_ray import answered_by_ray
-
-        return answered_by_ray(predictor, todo, options)
-    return answered_here(predictor, left(todo), cache=options.cache)
-
-
-def label_files(model: str | Path, options: BulkOptions, say: Callable[[str], None] = lambda line: None) -> Outcome:
-    """Label files.
-
-    Args:
-        model: a model folder.
-        options: see there.
-        say: takes lines on what is going on.
-
-    Raises:
-        DataError: the input can't be used, or was changed; rows are bad and are to be refused.
-        UsageError: the output can't be written, or an unfinished job there differs from this one.
-        ArtifactError, EncoderError: the model can't be used.
-    """
-    form = tables.format_of(options.output)
-    if not is_address(options.output):
-        check_place(Path(options.output))
-    folder = work_folder(options.output)
-    with held(folder):
-        try:
-            reading = read(model, options, form, folder)
-            facts = _facts(Path(model), reading, options)
-            return _Job(reading, options, Work(folder, facts, restart=options.restart), say).run()
-        finally:
-            if not (folder / JOURNAL).exists():  # nothing was done
-                shutil.rmtree(folder, ignore_errors=True)
-
-
-def label_stream(
-    model: str | Path, options: BulkOptions, take: Callable[[Reading, Answered], None], form: tables.Format
-) -> Outcome:
-    """Label files and hand over the answers as they come: nothing is kept, and nothing can be resumed.
-
-    Args:
-        model: a model folder.
-        options: `output` and `restart` are not used.
-        take: gets each shard with its answers.
-        form: what the columns are to be fit for.
-
-    Raises:
-        As `label_files`.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        reading = read(model, options, form, Path(folder))
-        tally = _Tally(reading)
-        todo = [(k, group, 0) for k, group in enumerate(grouped(reading.sources))]
-        for answered in tally.watched(answered_by(reading.predictor, todo, options)):
-            refuse_bad(answered.shard, options)
-            take(reading, answered)
-            tally.add(_piece(answered.shard, answered.predictions), Counter(one.kind for one in answered.shard.asides))
-        return tally.outcome("", None)
-
-
-def work_folder(output: str) -> Path:
-    """Return where a job's pieces lie: beside its output, or here where that is in an object store."""
-    place = Path.cwd() / Path(output).name if is_address(output) else Path(output).absolute()
-    return place.with_name(f".{place.name}.predicting")
-
-
-def bad_file(output: str) -> str:
-    """Return where rows set aside are written."""
-    return f"{output}.bad.jsonl"
-
-
-def _facts(model: Path, reading: Reading, options: BulkOptions) -> dict[str, Any]:
-    """What the output's bytes depend on."""
-    from importlib.metadata import version
-
-    inputs = {}
-    for source in reading.sources:
-        name = "stdin" if source.name == str(work_folder(options.output) / "stdin") else source.name
-        inputs[name] = [source.size, source.changed_ns if source.sha256 is None else source.sha256]
-    return {
-        "model": {name: _sha256(model / name) for name in ("model.json", "head.safetensors")},
-        "input": inputs,
-        "option": {
-            "text": options.text,
-            "per_class": options.per_class,
-            "output": f"{reading.form.kind}{reading.form.packed}",
-            "device": options.device,
-        },
-        "version": {"firstbert": __version__} | {name: version(name) for name in ("onnxruntime", "tokenizers")},
-        "shards": {"rows": ROWS, "characters": _CHARACTERS, "bytes": _GROUP},
-    }
-
-
-class _Tally:
-    """What came of it so far, and how fast."""
-
-    def __init__(self, reading: Reading, done: Sequence[Piece] = (), bad: Iterable[str] = ()) -> None:
-        self.reading, self.pieces, self.bad = reading, list(done), Counter(bad)
-        self.resumed = sum(piece.rows for piece in done)
-        self.rows = self.tokens = 0
-        self.nodes: Counter[str] = Counter()
-        self.seconds = 0.0
-
-    def watched(self, answers: Iterable[Answered]) -> Iterator[Answered]:
-        """Yield answers, showing the progress."""
-        started = time.monotonic()
-        total = sum(source.rows for source in self.reading.sources) or None
-        with progress("Labelling", total, "rows") as advance:
-            advance(self.resumed)
-            for answered in answers:
-                yield answered
-                n = len(answered.predictions.truncated)
-                self.rows, self.tokens = self.rows + n, self.tokens + answered.tokens
-                self.nodes.update(answered.nodes)
-                self.seconds = time.monotonic() - started
-                rates = f"{self.rows / self.seconds:,.0f} rows/s, {self.tokens / self.seconds:,.0f} tokens/s"
-                advance(n, rates)
-
-    def add(self, piece: Piece, bad: Counter[str]) -> None:
-        """Count a piece."""
-        self.pieces.append(piece)
-        self.bad.update(bad)
-
-    def outcome(self, output: str, side: str | None) -> Outcome:
-        """Return all of it."""
-        labels: Counter[str] = Counter()
-        for piece in self.pieces:
-            labels.update(piece.labels)
-        return Outcome(
-            output=output,
-            rows=sum(piece.rows for piece in self.pieces),
-            bad=dict(self.bad),
-            bad_file=side if self.bad or self.reading.unread else None,
-            unread=len(self.reading.unread),
-            truncated=sum(piece.truncated for piece in self.pieces),
-            unsure=sum(piece.unsure for piece in self.pieces),
-            labels=dict(labels),
-            resumed=self.resumed,
-            seconds=self.seconds,
-            tokens=self.tokens,
-            nodes=dict(self.nodes),
-        )
-
-
-class _Job:
-    """One run of `label_files`."""
-
-    def __init__(self, reading: Reading, options: BulkOptions, work: Work, say: Callable[[str], None]) -> None:
-        self.reading, self.options, self.work, self.say = reading, options, work, say
-
-    def run(self) -> Outcome:
-        """Do what is left, and put the output together."""
-        kept = [piece for _, piece in sorted(self.work.done.items())]
-        tally = _Tally(self.reading, kept, _kinds(self.work.asides()))
-        if tally.resumed:
-            self.say(f"Going on after {tally.resumed:,} rows that are done; --restart begins anew.")
-        groups = enumerate(grouped(self.reading.sources))
-        todo = [(k, group, self.work.done_of(k)) for k, group in groups if not self.work.complete(k)]
-        form, columns = self.reading.form, self.reading.columns
-        for answered in tally.watched(answered_by(self.reading.predictor, todo, self.options)):
-            shard = answered.shard
-            refuse_bad(shard, self.options)
-            piece = _piece(shard, answered.predictions)
-            data = tables.piece(form, columns, shard.blocks, answered.predictions)
-            self.work.put(piece, data, _lines(shard.asides))
-            tally.add(piece, Counter(one.kind for one in shard.asides))
-        outcome = tally.outcome(self.options.output, bad_file(self.options.output))
-        self._put_together(outcome)
-        self.work.remove()
-        return outcome
-
-    def _put_together(self, outcome: Outcome) -> None:
-        """Write the side file, then the output: where that stands, all is done."""
-
-        def asides(out: BinaryIO) -> None:
-            unread = self.reading.unread
-            out.write(_lines([Aside(str(one).partition(": ")[0], "file", None, "unread", str(one)) for one in unread]))
-            for path in self.work.asides():
-                out.write(path.read_bytes())
-
-        def answers(out: BinaryIO) -> None:
-            tables.assemble(self.reading.form, self.reading.columns, self.work.pieces(), out)
-
-        side = bad_file(self.options.output)
-        if outcome.bad_file:
-            _place(side, self.work.folder, asides)
-        elif not is_address(side):
-            Path(side).unlink(missing_ok=True)  # of an earlier run, with other rows
-        _place(self.options.output, self.work.folder, answers)
-
-
-def _kinds(files: Iterable[Path]) -> list[str]:
-    return [json.loads(line)["kind"] for path in files for line in path.read_bytes().splitlines()]
-
-
 def left(todo: Sequence[Todo]) -> Iterator[Shard]:
     """Yield the shards that are still to do."""
     for group, sources, first in todo:
         for shard in shards_of(group, sources):
             if shard.number >= first:
                 yield shard
-
-
-def refuse_bad(shard: Shard, options: BulkOptions) -> None:
-    """Stop at rows that can't be used, where that is asked for.
-
-    Raises:
-        DataError: there are some.
-    """
-    if shard.asides and options.on_bad_row == "fail":
-        raise DataError(refused(shard.asides))
-
-
-def look(files: Sequence[str], options: BulkOptions) -> tuple[list[Source], list[DataError]]:
-    """Look through the input; return what can be read, and what is wrong with the rest, where that may be left out.
-
-    Raises:
-        DataError: a file can't be read, or has other columns than the first.
-    """
-    sources, faults = survey(files, options.text)
-    if not faults:
-        faults = agree(sources)
-    if faults and (options.on_bad_row != "skip" or not sources or agree(sources)):
-        more = f"\nand {len(faults) - 5} more files" if len(faults) > 5 else ""
-        hint = "\n--on-bad-row skip leaves out what can't be read." if len(files) > 1 and not agree(sources) else ""
-        raise DataError("\n".join(map(str, faults[:5])) + more + hint)
-    return sources, faults
-
-
-def refused(asides: Sequence[Aside]) -> str:
-    """Count rows set aside, of the first file that has any, and say what to do."""
-    first = asides[0]
-    rows = [BadRow(one.line or 0, one.kind, one.shown) for one in asides if one.source == first.source]
-    return refusal(first.source, first.place, rows)
-
-
-def told_asides(outcome: Outcome) -> str:
-    """Say how many rows were set aside, of which kinds, and where they are."""
-    parts = [f"{n:,} {KINDS[kind]}" for kind, n in sorted(outcome.bad.items(), key=lambda one: -one[1])]
-    parts += [f"{outcome.unread:,} files not read at all"] if outcome.unread else []
-    n = sum(outcome.bad.values())
-    return f"{n:,} rows were set aside ({', '.join(parts)}): see {outcome.bad_file}"
-
-
-def _piece(shard: Shard, predictions: Predictions) -> Piece:
-    return Piece(
-        group=shard.group,
-        number=shard.number,
-        last=shard.last,
-        rows=len(predictions.truncated),
-        bad=len(shard.asides),
-        truncated=int(predictions.truncated.sum()),
-        unsure=int(predictions.unsure.sum()),
-        labels=dict(Counter(map(answer_text, predictions.best()))),
-    )
-
-
-def _lines(asides: Sequence[Aside]) -> bytes:
-    """One JSON object a line; bytes that aren't UTF-8 stand as \\udc80 to \\udcff."""
-    told = ({**asdict(one), "reason": KINDS.get(one.kind, one.kind)} for one in asides)
-    return "".join(json.dumps(one) + "\n" for one in told).encode()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _spooled(folder: Path) -> str:
-    """Keep stdin in a file: it can be read once only, and is looked through first."""
-    path = folder / "stdin"
-    try:
-        with path.open("wb") as file:
-            shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
-    except OSError as error:
-        raise UsageError(f"{path}: can't be written ({error.strerror}).") from error
-    return str(path)
-
-
-def _place(target: str, folder: Path, write: Callable[[BinaryIO], None]) -> None:
-    """Put a whole file in place, or none."""
-    if is_address(target):
-        with open_target(target) as out:
-            write(out)
-        return
-    try:
-        handle, name = tempfile.mkstemp(dir=folder)
-        with os.fdopen(handle, "wb") as out:
-            write(out)
-            out.flush()
-            os.fsync(out.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(target)
-    except OSError as error:
-        raise UsageError(
-            f"{target}: can't be written ({error.strerror}); its pieces are kept in {folder}. "
-            "Make room and run the same command again."
-        ) from error

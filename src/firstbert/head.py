@@ -35,8 +35,9 @@ class Head:
 
     def scores(self, vectors: FloatArray | DoubleArray) -> DoubleArray:
         """Return the logits of N vectors, (N, C)."""
-        # In float64 a text's score doesn't depend on how many texts stand beside it.
-        product: DoubleArray = vectors.astype(np.float64) @ self.weight.T.astype(np.float64)
+        # Not a matrix product, whose last bits depend on how many rows there are: a text's score must not.
+        X, W = vectors.astype(np.float64), self.weight.astype(np.float64)
+        product: DoubleArray = np.einsum("nd,cd->nc", X, W)
         return product + self.bias
 
 

@@ -15,7 +15,8 @@ from firstbert.errors import DataError
 from firstbert.terminal import note, note_truncated, note_unsure, print_json
 
 if TYPE_CHECKING:
-    from firstbert.bulk import Answered, BulkOptions, Outcome, Reading
+    from firstbert.bulk import Answered, BulkOptions
+    from firstbert.job import Outcome, Reading
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def _print_texts(options: PredictOptions) -> None:
 
 def _write(model: Path, options: BulkOptions, json: bool) -> None:
     from firstbert.artifact import load
-    from firstbert.bulk import label_files
+    from firstbert.job import label_files
 
     outcome = label_files(model, options, note)
     _note(outcome.truncated, load(model).predictor.encoder.max_length, outcome.unsure, outcome.rows)
@@ -104,7 +105,7 @@ def _write(model: Path, options: BulkOptions, json: bool) -> None:
 
 def _print_files(model: Path, options: BulkOptions, json: bool) -> None:
     from firstbert import tables
-    from firstbert.bulk import label_stream
+    from firstbert.job import label_stream
 
     form = tables.Format("tsv")
     records: list[dict[str, object]] = []
@@ -140,7 +141,7 @@ def _note(truncated: int, max_length: int, unsure: int, of: int) -> None:
 
 def _end(outcome: Outcome, options: BulkOptions) -> None:
     """Where rows were set aside, say so, and let the exit code tell."""
-    from firstbert.bulk import told_asides
+    from firstbert.job import told_asides
 
     if not outcome.bad and not outcome.unread:
         return

@@ -30,7 +30,7 @@ _KINDS: dict[str, Kind] = {
     ".tsv": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet",
 }  # fmt: skip
 ANSWERS = ("label", "probability", "truncated", "unsure")
-_GROUP = 65_536  # rows of a Parquet row group
+_GROUP = 16_384  # rows of a Parquet row group
 _GROUP_BYTES = 1 << 24
 
 

@@ -1,6 +1,6 @@
 """Pieces of a long job ↔ a work folder, so that whatever stops it costs one piece at most.
 
-After tables.py on the way of a sentence. The folder: `manifest.json` (what the job is made of: model, input, options,
+After bulk_ray.py on the way of a sentence. The folder: `manifest.json` (what the job is made of: model, input, options,
 versions), `journal.jsonl` (a line for each piece that is done), the pieces, and for a piece in which rows were set
 aside a file of these. A piece is written beside its place, flushed to the disk and moved there; then its line is added
 to the journal. What the journal doesn't name was not done. One process works in a folder at a time.
