@@ -101,3 +101,11 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         return Outcome(int(ended.value.code or 0), printed.out, printed.err)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a model that takes next to no time, for what isn't about its answers. Not to be changed."""
+    import bulk_rows
+
+    return bulk_rows.quick_model(tmp_path_factory.mktemp("quick"))

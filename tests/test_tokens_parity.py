@@ -7,6 +7,7 @@ where FIRSTBERT_TEST_MPNET names a folder that holds them, for its weights are 4
 from __future__ import annotations
 
 import os
+import random
 import shutil
 from pathlib import Path
 from typing import Any
@@ -94,3 +95,17 @@ def test_what_stands_in_the_file_is_replaced(both: tuple[EncoderFiles, Any]) -> 
     tokens = Tokenizer(files.tokenizer, 512, vocabulary=31_000)(["short", "word " * 300])
     assert [len(ids) for ids in tokens.ids] == [3, 302]
     assert tokens.truncated == [False, False]
+
+
+def test_a_book_gives_the_tokens_that_it_gives_as_a_whole() -> None:
+    """Only its beginning is looked at; white space, words without end and odd letters must not show that."""
+    path = encoder_files("minilm").tokenizer
+    short, whole = Tokenizer(path, 32, 30522), Tokenizer(path, 32, 30522)
+    whole._long = 10**9
+    rng = random.Random(0)
+    letters = ["a", "b ", "é", "e\u0301", "\n", "\t ", "，", "你", "--", ". ", "\u00ad", "x" * 150]
+    texts = ["".join(rng.choices(letters, k=rng.choice((1500, 3000, 30000)))) for _ in range(40)]
+    texts += ["x" * 100_000, " " * 100_000 + "end", "word " * 50_000, "x" * 5000 + " y" * 3000]
+    for text in texts:
+        assert len(text) > short._long or len(text) < 9000
+        assert short([text]) == whole([text])

@@ -115,8 +115,9 @@ def grouped(sources: Sequence[Source]) -> list[list[Source]]:
     return groups
 
 
-def shards_of(group: int, sources: Sequence[Source]) -> Iterator[Shard]:
-    """Yield a group's shards; the last is shorter than the others, and may be empty."""
+def shards_of(group: int, sources: Sequence[Source], size: int | None = None) -> Iterator[Shard]:
+    """Yield a group's shards of `size` rows; the last is shorter than the others, and may be empty."""
+    size = size or ROWS
     number = rows = characters = 0
     gathered: list[Block] = []
     asides: list[Aside] = []
@@ -124,11 +125,11 @@ def shards_of(group: int, sources: Sequence[Source]) -> Iterator[Shard]:
         asides += block.bad
         start = 0
         while start < len(block.texts):
-            part = block.part(start, min(len(block.texts), start + ROWS - rows))
+            part = block.part(start, min(len(block.texts), start + size - rows))
             gathered.append(part)
             start, rows = start + len(part.texts), rows + len(part.texts)
             characters += sum(map(len, part.texts))
-            if rows == ROWS or characters >= _CHARACTERS:
+            if rows == size or characters >= _CHARACTERS:
                 yield Shard(group, number, tuple(gathered), tuple(asides), last=False)
                 number, rows, characters, gathered, asides = number + 1, 0, 0, [], []
     yield Shard(group, number, tuple(gathered), tuple(asides), last=True)

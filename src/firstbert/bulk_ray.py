@@ -9,9 +9,11 @@ had in hand done anew.
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import logging
 import os
+import socket
 import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -22,12 +24,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from firstbert import __version__
+from firstbert import __version__, bulk
 from firstbert.bulk import Answered, BulkOptions, Shard, Todo, shards_of
 from firstbert.errors import FirstbertError, UsageError, missing_extra
 from firstbert.predictor import Predictions, Predictor
 from firstbert.session import usable_cores
-from firstbert.streams import Block, Source
+from firstbert.streams import Block
 from firstbert.targets import DoubleArray
 
 _TOKENS = 16_384  # of a part, about: small enough that no worker waits long for the last, large enough to sort
@@ -126,6 +128,7 @@ def _cluster(ray: Any, address: str | None) -> Iterator[None]:
         yield
         return
     address = address or os.environ.get("RAY_ADDRESS") or "local"
+    _answering(address)
     ours = {"num_cpus": usable_cores(), "include_dashboard": False, "object_store_memory": _STORE}
     try:
         with warnings.catch_warnings():
@@ -134,10 +137,28 @@ def _cluster(ray: Any, address: str | None) -> Iterator[None]:
             ray.init(address=address, **quiet, **ours if address == "local" else {})
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise UsageError(f"--address {address}: no Ray cluster answers there ({error}).") from None
+    worker: Any = importlib.import_module("ray._private.worker")
+    worker._worker_logs_enabled = False  # there is no other way to keep Ray's messages off stdout, which is for results
     try:
         yield
     finally:
         ray.shutdown()
+        worker._worker_logs_enabled = True
+
+
+def _answering(address: str) -> None:
+    """Refuse an address where nothing listens: Ray would wait for minutes.
+
+    Raises:
+        UsageError: nothing does.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise UsageError(f"--address {address}: no Ray cluster answers there ({error}).") from None
 
 
 def _workers(ray: Any, predictor: Predictor, options: BulkOptions) -> list[Any]:
@@ -183,18 +204,33 @@ def _parts_read(ray: Any, todo: Sequence[Todo], ahead: int) -> Iterator[Any]:
         num_cpus=0, max_retries=_TRIES - 1, num_returns="streaming", _generator_backpressure_num_objects=ahead
     )(_read)
     groups = iter(todo)
-    readers = deque(read.remote(*group) for group in itertools.islice(groups, 2))
+    started = (read.remote(group, bulk.ROWS, __version__) for group in groups)
+    readers = deque(itertools.islice(started, 2))
     while readers:
         yield from readers.popleft()
-        readers += (read.remote(*group) for group in itertools.islice(groups, 1))
+        readers += itertools.islice(started, 1)
 
 
 # ---------------------------------------------------------------- on the nodes
 
 
-def _read(group: int, sources: Sequence[Source], first: int) -> Iterator[_Part]:
+def _same(version: str) -> None:
+    """Refuse to work for another version: its shards, or its vectors, may be others.
+
+    Raises:
+        UsageError: it is another.
+    """
+    if version != __version__:
+        raise UsageError(
+            f"a node has firstbert {__version__}, the command is from {version}: install the same everywhere"
+        )
+
+
+def _read(todo: Todo, size: int, version: str) -> Iterator[_Part]:
     """Yield a group's rows, part by part, from a shard on."""
-    for shard in shards_of(group, sources):
+    _same(version)
+    group, sources, first = todo
+    for shard in shards_of(group, sources, size):
         if shard.number >= first:
             yield from _parts(shard)
 
@@ -224,17 +260,10 @@ class _Worker:
         os.environ["RAYON_NUM_THREADS"] = str(predictor.encoder.threads)  # of the tokenizer
 
     def answer(self, part: _Part) -> _Answers:
-        """Return the answers to a part.
-
-        Raises:
-            UsageError: this node has another version of firstbert.
-        """
+        """Return the answers to a part."""
         import ray
 
-        if self._version != __version__:
-            raise UsageError(
-                f"a node has firstbert {__version__}, the command is from {self._version}: install the same everywhere"
-            )
+        _same(self._version)
         texts = [text for block in part.blocks for text in block.texts]
         ((predictions, tokens),) = self._predictor.stream([texts])
         node = ray.get_runtime_context().get_node_id()

@@ -88,6 +88,16 @@ def dialect_of(lines: list[str], ending: str, *, labelled: bool) -> Dialect:
     return Dialect(best.separator, quoted, best.width)
 
 
+def whole_rows(lines: list[str], ending: str) -> list[str]:
+    """Return the beginning of a file without what a cut leaves of a long quoted field: it may look like many rows."""
+    records = _quoted("".join(lines), lines, ",")
+    first = next((first - 1 for first, _, fields in records if fields is None), len(lines))
+    if first < 2 or not _best(lines, ending, labelled=False).misfits:
+        return lines
+    before = _best(lines[:first], ending, labelled=False)
+    return lines[:first] if before.width > 1 and not before.misfits else lines
+
+
 def read_block(lines: list[str], dialect: Dialect, *, last: bool) -> Block:
     """Read some lines of a file whose dialect is known.
 

@@ -107,6 +107,8 @@ class Work:
             path = self.folder / piece.name
             if path.is_file() and path.stat().st_size == piece.size:
                 self.done[piece.group, piece.number] = piece
+        first = {group: self.done_of(group) for group, _ in self.done}  # what stands behind a gap is done again
+        self.done = {at: piece for at, piece in self.done.items() if at[1] < first[at[0]]}
 
     def done_of(self, group: int) -> int:
         """Return how many of a group's pieces, from its first on, are done."""
@@ -154,8 +156,11 @@ class Work:
         return (self.folder / f"{piece.name}.bad" for _, piece in sorted(self.done.items()) if piece.bad)
 
     def remove(self) -> None:
-        """Drop the folder; the job is done."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Drop the folder; the job is done. Renamed first, so that no half of it is ever taken up again."""
+        gone = self.folder.with_name(f"{self.folder.name}.done")
+        shutil.rmtree(gone, ignore_errors=True)
+        self.folder.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, Literal, TypeAlias, cast
 
 from firstbert.columns import choose_columns, with_header
-from firstbert.delimited import Dialect, dialect_of, read_block, read_delimited
+from firstbert.delimited import Dialect, dialect_of, read_block, read_delimited, whole_rows
 from firstbert.errors import DataError, missing_extra
 from firstbert.opening import UNPACKING_ERRORS, ending, is_address, open_raw, state_of, unpacked
 from firstbert.progress import progress
@@ -199,6 +199,8 @@ def _look_into(name: str, text: str | int | None, file: BinaryIO) -> Source:
     lines = lines_of(name, whole)
     if is_json(name, lines, ending(name)):
         return _json_source(name, text, lines, _all_lines(file, head + rest))
+    if rest:
+        lines = whole_rows(lines, ending(name))
     dialect = dialect_of(lines, ending(name), labelled=False)
     table = with_header(read_delimited(name, lines, ending(name), labelled=False), text, None)
     names = _unique_names(table.names, table.width, at := choose_columns(table, text, None, labelled=False)[0])
