@@ -94,6 +94,13 @@ def test_files_folders_and_patterns_come_in_order(quick: Path, tmp_path: Path, c
     assert [int(row["id"]) for row in read(out)] == list(range(50))
 
 
+def test_a_folder_may_hold_its_own_output(quick: Path, tmp_path: Path, cli: Cli) -> None:
+    write(tmp_path / "in.csv", numbered(20))
+    for _ in range(2):
+        told = cli("predict", quick, tmp_path, "-o", tmp_path / "out.csv", "--json")
+        assert told.code == 0 and told.json["rows"] == 20
+
+
 def test_stdin_to_a_file_and_to_stdout(quick: Path, tmp_path: Path) -> None:
     texts = sentences(300)
     lines = "\n".join(text.replace("\t", " ").replace('"', "") for text in texts) + "\n"
@@ -152,8 +159,10 @@ def test_what_was_done_is_not_done_again(small: None, quick: Path, tmp_path: Pat
         written.append(piece.number)
 
     monkeypatch.setattr(resume.Work, "put", stopped)
+    lines: list[str] = []
     with pytest.raises(KeyboardInterrupt):
-        label_files(quick, options)
+        label_files(quick, options, lines.append)
+    assert lines == ["1,280 rows are done and kept: the same command goes on from there."]
     assert written == [0, 1, 2, 3, 4] and not Path(out).exists()
 
     def noted(self: resume.Work, piece: resume.Piece, *rest: bytes) -> None:
@@ -161,7 +170,7 @@ def test_what_was_done_is_not_done_again(small: None, quick: Path, tmp_path: Pat
         written.append(piece.number)
 
     monkeypatch.setattr(resume.Work, "put", noted)
-    lines: list[str] = []
+    lines.clear()
     outcome = label_files(quick, options, lines.append)
     assert written == list(range(8)) and outcome.resumed == 5 * 256 and outcome.rows == 2000
     assert "1,280 rows that are done" in lines[0]
@@ -392,6 +401,9 @@ def test_a_small_disk_that_grows(quick: Path, tmp_path: Path) -> None:
         (["none-*.csv", "-o", "out.csv"], "no file matches this pattern"),
         (["empty", "-o", "out.csv"], "holds no data file"),
         (["in.csv", "-o", "nowhere/out.csv"], "there is no folder"),
+        (["in.csv", "-o", "in.csv"], "is input and output at once"),
+        (["in.csv", "-o", "out.csv", "--workers", "2"], "--workers is for --engine ray"),
+        (["in.csv", "-o", "out.csv", "--engine", "ray", "--workers", "-1"], "--workers must be 1 or more"),
         (["in.csv", "--text", "a"], "one of the two"),
         (["--text", "a", "--per-class"], "--per-class is for files"),
         (["--text", "a", "--engine", "ray"], "--engine is for files"),

@@ -79,6 +79,10 @@ def predict(
         if given or engine != "local":
             raise UsageError(f"--{given or 'engine'} is for files: give INPUT instead of --text.")
         return run(PredictOptions(model, list(text), threads=threads, device=device, json=json))
+    if engine == "local" and (address or workers):
+        raise UsageError(f"--{'address' if address else 'workers'} is for --engine ray: add that, or leave it out.")
+    if workers is not None and workers < 1:
+        raise UsageError(f"--workers must be 1 or more, not {workers}.")
     from firstbert.bulk import BulkOptions
 
     bulk = BulkOptions(

@@ -103,11 +103,21 @@ def read(model: str | Path, options: BulkOptions, form: tables.Format, folder: P
         ArtifactError: the model can't be used.
     """
     predictor = load(model).predictor.with_threads(options.threads).with_device(options.device)
-    files = [str(_spooled(folder)) if one == "-" else one for one in expand(options.inputs)]
+    files = [str(_spooled(folder)) if one == "-" else one for one in _but_output(expand(options.inputs), options)]
     sources, unread = look(files, options)
     many = predictor.decision.many
     columns = tables.columns_for(sources, predictor.labels, form, many=many, per_class=options.per_class)
     return Reading(predictor, sources, unread, columns, form)
+
+
+def _but_output(files: list[str], options: BulkOptions) -> list[str]:
+    """Leave out what an earlier run has written into a folder that is labelled."""
+    if not options.output or is_address(options.output):
+        return files
+    ours = {Path(path).resolve() for path in (options.output, bad_file(options.output))}
+    if any(Path(one).resolve() in ours for one in options.inputs):
+        raise UsageError(f"{options.output}: is input and output at once: name another output.")
+    return [one for one in files if is_address(one) or Path(one).resolve() not in ours]
 
 
 @contextmanager
@@ -275,9 +285,14 @@ class _Job:
             self.say(f"Going on after {tally.resumed:,} rows that are done; --restart begins anew.")
         groups = enumerate(grouped(self.reading.sources))
         todo = [(k, group, self.work.done_of(k)) for k, group in groups if not self.work.complete(k)]
-        with engine_for(self.reading.predictor, self.options) as answers:
-            for answered in tally.watched(answers(todo)):
-                self._keep(answered, tally)
+        try:
+            with engine_for(self.reading.predictor, self.options) as answers:
+                for answered in tally.watched(answers(todo)):
+                    self._keep(answered, tally)
+        except KeyboardInterrupt:
+            done = sum(piece.rows for piece in tally.pieces)
+            self.say(f"{done:,} rows are done and kept: the same command goes on from there.")
+            raise
         outcome = tally.outcome(self.options.output, bad_file(self.options.output))
         self._put_together(outcome)
         self.work.remove()
