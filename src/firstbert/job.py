@@ -1,6 +1,6 @@
 """Files → files with their labels, in pieces, so that whatever stops it costs one piece at most.
 
-After resume.py on the way of a sentence; what `firstbert predict` does with files. A shard is read,
+After tally.py on the way of a sentence; what `firstbert predict` does with files. A shard is read,
 answered, written and entered in the journal before the next; at the end the pieces are put together.
 """
 
@@ -12,11 +12,10 @@ import os
 import shutil
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,54 +25,11 @@ from firstbert.artifact import load
 from firstbert.bulk import CUT, Answered, BulkOptions, Shard, Todo, answered_here, grouped, left
 from firstbert.errors import DataError, UsageError
 from firstbert.opening import expand, is_address, open_target
-from firstbert.predictor import Predictions, Predictor, answer_text
-from firstbert.progress import progress
-from firstbert.resume import JOURNAL, Piece, Work, held
-from firstbert.rows import KINDS, refusal
+from firstbert.predictor import Predictor
+from firstbert.resume import JOURNAL, Work, held
+from firstbert.rows import KINDS
 from firstbert.streams import Aside, Source, agree, survey
-from firstbert.table import BadRow
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of it.
-
-    Attributes:
-        output: the file written.
-        rows: rows answered.
-        bad: rows set aside, by kind.
-        bad_file: where they are, with place and reason; None: there are none.
-        unread: files that could not be read at all.
-        truncated: texts that lost their ends.
-        unsure: answers not to be relied on.
-        labels: how often each label was answered.
-        resumed: of the rows, those done before by an earlier run of this job.
-        seconds: from the first row to the last, of this run, the model and Ray's workers being up.
-        tokens: encoded in that time.
-        nodes: of Ray's nodes, how many rows each has encoded.
-    """
-
-    output: str
-    rows: int
-    bad: dict[str, int]
-    bad_file: str | None
-    unread: int
-    truncated: int
-    unsure: int
-    labels: dict[str, int]
-    resumed: int
-    seconds: float
-    tokens: int
-    nodes: dict[str, int] = field(default_factory=dict)
-
-    def facts(self) -> dict[str, Any]:
-        """Return all of it, and the rates, JSON-ready."""
-        seconds = max(self.seconds, 1e-9)
-        rates = {
-            "rows_per_s": round((self.rows - self.resumed) / seconds, 1),
-            "tokens_per_s": round(self.tokens / seconds, 1),
-        }
-        return asdict(self) | {"seconds": round(self.seconds, 3)} | rates
+from firstbert.tally import Outcome, Tally, piece_of, refused
 
 
 @dataclass(frozen=True)
@@ -93,6 +49,11 @@ class Reading:
     unread: list[DataError]
     columns: tables.Columns
     form: tables.Format
+
+    @property
+    def rows(self) -> int:
+        """About how many rows there are; 0: nobody knows."""
+        return sum(source.rows for source in self.sources)
 
 
 def read(model: str | Path, options: BulkOptions, form: tables.Format, folder: Path) -> Reading:
@@ -176,14 +137,14 @@ def label_stream(
     """
     with tempfile.TemporaryDirectory() as folder:
         reading = read(model, options, form, Path(folder))
-        tally = _Tally(reading)
+        tally = Tally(reading.rows, len(reading.unread))
         todo = [(k, group, 0) for k, group in enumerate(grouped(reading.sources))]
         with engine_for(reading.predictor, options) as answers:
             for answered in tally.watched(answers(todo)):
                 shard = answered.shard
                 refuse_bad(shard, options)
                 take(reading, answered)
-                tally.add(_piece(shard, answered.predictions), Counter(one.kind for one in shard.asides))
+                tally.add(piece_of(answered), Counter(one.kind for one in shard.asides))
         return tally.outcome("", None)
 
 
@@ -220,57 +181,6 @@ def _facts(model: Path, reading: Reading, options: BulkOptions) -> dict[str, Any
     }
 
 
-class _Tally:
-    """What came of it so far, and how fast."""
-
-    def __init__(self, reading: Reading, done: Sequence[Piece] = (), bad: Iterable[str] = ()) -> None:
-        self.reading, self.pieces, self.bad = reading, list(done), Counter(bad)
-        self.resumed = sum(piece.rows for piece in done)
-        self.rows = self.tokens = 0
-        self.nodes: Counter[str] = Counter()
-        self.seconds = 0.0
-
-    def watched(self, answers: Iterable[Answered]) -> Iterator[Answered]:
-        """Yield answers, showing the progress."""
-        started = time.monotonic()
-        total = sum(source.rows for source in self.reading.sources) or None
-        with progress("Labelling", total, "rows") as advance:
-            advance(self.resumed)
-            for answered in answers:
-                yield answered
-                n = len(answered.predictions.truncated)
-                self.rows, self.tokens = self.rows + n, self.tokens + answered.tokens
-                self.nodes.update(answered.nodes)
-                self.seconds = time.monotonic() - started
-                rates = f"{self.rows / self.seconds:,.0f} rows/s, {self.tokens / self.seconds:,.0f} tokens/s"
-                advance(n, rates)
-
-    def add(self, piece: Piece, bad: Counter[str]) -> None:
-        """Count a piece."""
-        self.pieces.append(piece)
-        self.bad.update(bad)
-
-    def outcome(self, output: str, side: str | None) -> Outcome:
-        """Return all of it."""
-        labels: Counter[str] = Counter()
-        for piece in self.pieces:
-            labels.update(piece.labels)
-        return Outcome(
-            output=output,
-            rows=sum(piece.rows for piece in self.pieces),
-            bad=dict(self.bad),
-            bad_file=side if self.bad or self.reading.unread else None,
-            unread=len(self.reading.unread),
-            truncated=sum(piece.truncated for piece in self.pieces),
-            unsure=sum(piece.unsure for piece in self.pieces),
-            labels=dict(labels),
-            resumed=self.resumed,
-            seconds=self.seconds,
-            tokens=self.tokens,
-            nodes=dict(self.nodes),
-        )
-
-
 class _Job:
     """One run of `label_files`."""
 
@@ -280,7 +190,7 @@ class _Job:
     def run(self) -> Outcome:
         """Do what is left, and put the output together."""
         kept = [piece for _, piece in sorted(self.work.done.items())]
-        tally = _Tally(self.reading, kept, _kinds(self.work.asides()))
+        tally = Tally(self.reading.rows, len(self.reading.unread), kept, _kinds(self.work.asides()))
         if tally.resumed:
             self.say(f"Going on after {tally.resumed:,} rows that are done; --restart begins anew.")
         groups = enumerate(grouped(self.reading.sources))
@@ -298,11 +208,11 @@ class _Job:
         self.work.remove()
         return outcome
 
-    def _keep(self, answered: Answered, tally: _Tally) -> None:
+    def _keep(self, answered: Answered, tally: Tally) -> None:
         """Write a shard."""
         shard, reading = answered.shard, self.reading
         refuse_bad(shard, self.options)
-        piece = _piece(shard, answered.predictions)
+        piece = piece_of(answered)
         data = tables.piece(reading.form, reading.columns, shard.blocks, answered.predictions)
         self.work.put(piece, data, _lines(shard.asides))
         tally.add(piece, Counter(one.kind for one in shard.asides))
@@ -355,34 +265,6 @@ def look(files: Sequence[str], options: BulkOptions) -> tuple[list[Source], list
         hint = "\n--on-bad-row skip leaves out what can't be read." if len(files) > 1 and not agree(sources) else ""
         raise DataError("\n".join(map(str, faults[:5])) + more + hint)
     return sources, faults
-
-
-def refused(asides: Sequence[Aside]) -> str:
-    """Count rows set aside, of the first file that has any, and say what to do."""
-    first = asides[0]
-    rows = [BadRow(one.line or 0, one.kind, one.shown) for one in asides if one.source == first.source]
-    return refusal(first.source, first.place, rows)
-
-
-def told_asides(outcome: Outcome) -> str:
-    """Say how many rows were set aside, of which kinds, and where they are."""
-    parts = [f"{n:,} {KINDS[kind]}" for kind, n in sorted(outcome.bad.items(), key=lambda one: -one[1])]
-    parts += [f"{outcome.unread:,} files not read at all"] if outcome.unread else []
-    n = sum(outcome.bad.values())
-    return f"{n:,} rows were set aside ({', '.join(parts)}): see {outcome.bad_file}"
-
-
-def _piece(shard: Shard, predictions: Predictions) -> Piece:
-    return Piece(
-        group=shard.group,
-        number=shard.number,
-        last=shard.last,
-        rows=len(predictions.truncated),
-        bad=len(shard.asides),
-        truncated=int(predictions.truncated.sum()),
-        unsure=int(predictions.unsure.sum()),
-        labels=dict(Counter(map(answer_text, predictions.best()))),
-    )
 
 
 def _lines(asides: Sequence[Aside]) -> bytes:

@@ -16,7 +16,8 @@ from firstbert.terminal import note, note_truncated, note_unsure, print_json
 
 if TYPE_CHECKING:
     from firstbert.bulk import Answered, BulkOptions
-    from firstbert.job import Outcome, Reading
+    from firstbert.job import Reading
+    from firstbert.tally import Outcome
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ def _note(truncated: int, max_length: int, unsure: int, of: int) -> None:
 
 def _end(outcome: Outcome, options: BulkOptions) -> None:
     """Where rows were set aside, say so, and let the exit code tell."""
-    from firstbert.job import told_asides
+    from firstbert.tally import told_asides
 
     if not outcome.bad and not outcome.unread:
         return
