@@ -8,15 +8,18 @@ workers (bulk_ray.py), and however often a job is stopped (job.py), the same byt
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from firstbert.engine import Told
 from firstbert.predictor import Predictions, Predictor
 from firstbert.streams import Aside, Block, Source, blocks
 from firstbert.torch_session import Device
 
 Todo: TypeAlias = tuple[int, Sequence[Source], int]  # a group's number, its files, its first shard to be done
+
+Answers: TypeAlias = Callable[[Sequence[Todo], Told], Iterator["Answered"]]  # an engine; Told hears of rows done
 
 ROWS = 4096  # of a shard
 _CHARACTERS = 1 << 25  # after which a shard ends, whatever its rows
@@ -140,8 +143,17 @@ def _all_blocks(sources: Sequence[Source]) -> Iterator[Block]:
         yield from blocks(source)
 
 
-def answered_here(predictor: Predictor, shards: Iterable[Shard], *, cache: bool = False) -> Iterator[Answered]:
-    """Yield shards with their answers; the next is read and tokenised while one is encoded."""
+def answered_here(
+    predictor: Predictor, shards: Iterable[Shard], *, cache: bool = False, told: Told | None = None
+) -> Iterator[Answered]:
+    """Yield shards with their answers; the next is read and tokenised while one is encoded.
+
+    Args:
+        predictor: the model.
+        shards: in any number.
+        cache: whether vectors are taken from and kept in the cache folder.
+        told: hears of rows as they are done.
+    """
     waiting: deque[Shard] = deque()
 
     def windows() -> Iterator[list[str]]:
@@ -149,7 +161,7 @@ def answered_here(predictor: Predictor, shards: Iterable[Shard], *, cache: bool 
             waiting.append(shard)
             yield shard.texts
 
-    for predictions, tokens in predictor.stream(windows(), cache=cache):
+    for predictions, tokens in predictor.stream(windows(), cache=cache, told=told):
         yield Answered(waiting.popleft(), predictions, tokens)
 
 

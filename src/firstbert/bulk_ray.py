@@ -16,7 +16,7 @@ import os
 import socket
 import warnings
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,7 +25,8 @@ import numpy as np
 import numpy.typing as npt
 
 from firstbert import __version__, bulk
-from firstbert.bulk import Answered, BulkOptions, Shard, Todo, shards_of
+from firstbert.bulk import Answered, Answers, BulkOptions, Shard, Todo, shards_of
+from firstbert.engine import Told
 from firstbert.errors import FirstbertError, UsageError, missing_extra
 from firstbert.predictor import Predictions, Predictor
 from firstbert.session import usable_cores
@@ -79,7 +80,7 @@ class _Answers:
 
 
 @contextmanager
-def on_ray(predictor: Predictor, options: BulkOptions) -> Iterator[Callable[[Sequence[Todo]], Iterator[Answered]]]:
+def on_ray(predictor: Predictor, options: BulkOptions) -> Iterator[Answers]:
     """Start workers on a cluster; give what takes groups of files and yields their shards with the answers, in order.
 
     Args:
@@ -95,7 +96,7 @@ def on_ray(predictor: Predictor, options: BulkOptions) -> Iterator[Callable[[Seq
     with _cluster(ray, options.address):
         workers = _workers(ray, predictor, options)
         try:
-            yield lambda todo: _together(predictor, _flow(ray, workers, todo))
+            yield lambda todo, told: _together(predictor, _flow(ray, workers, todo), told)
         except ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, FirstbertError):
                 raise error.cause from None
@@ -273,13 +274,14 @@ class _Worker:
 # ---------------------------------------------------------------- back here
 
 
-def _together(predictor: Predictor, flow: Iterator[tuple[_Part, _Answers]]) -> Iterator[Answered]:
+def _together(predictor: Predictor, flow: Iterator[tuple[_Part, _Answers]], told: Told) -> Iterator[Answered]:
     """Put the parts of each shard together again; they come in order."""
     blocks: list[Block] = []
     answers: list[_Answers] = []
     for part, answer in flow:
         blocks += part.blocks
         answers.append(answer)
+        told(len(answer.truncated))
         if part.ends:
             yield _answered(predictor, replace(part.shard, blocks=tuple(blocks)), answers)
             blocks, answers = [], []

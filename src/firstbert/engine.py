@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,8 @@ from firstbert.torch_session import Device, TorchEncoder, TorchSession
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
+
+Told: TypeAlias = Callable[[int], None]
 
 WINDOW = 8192  # texts tokenised and sorted at a time
 
@@ -175,9 +177,12 @@ class Engine:
         remaining = iter(texts)
         yield from self.stream_windows(iter(lambda: list(itertools.islice(remaining, WINDOW)), []), total)
 
-    def stream_windows(self, windows: Iterable[Sequence[str]], total: int | None = None) -> Iterator[Encoded]:
-        """Yield vectors of windows that the caller has cut; see `stream`."""
-        with self._workers() as start, progress("Encoding", total) as advance:
+    def stream_windows(
+        self, windows: Iterable[Sequence[str]], total: int | None = None, told: Told | None = None
+    ) -> Iterator[Encoded]:
+        """Yield vectors of windows that the caller has cut; see `stream`. `told` hears of texts as they are done."""
+        with self._workers() as start, progress("Encoding", total) as shown:
+            advance: Told = told or shown
             running: tuple[_Window, Iterator[list[FloatArray]]] | None = None
             for window in self._windows(windows):  # tokenised while the one before is encoded
                 started = window, start(window.batches)

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 from firstbert import __version__, tables
 from firstbert.answers import check_place
 from firstbert.artifact import load
-from firstbert.bulk import CUT, Answered, BulkOptions, Shard, Todo, answered_here, grouped, left
+from firstbert.bulk import CUT, Answered, Answers, BulkOptions, Shard, answered_here, grouped, left
 from firstbert.errors import DataError, UsageError
 from firstbert.opening import expand, is_address, open_target
 from firstbert.predictor import Predictor
@@ -82,7 +82,7 @@ def _but_output(files: list[str], options: BulkOptions) -> list[str]:
 
 
 @contextmanager
-def engine_for(predictor: Predictor, options: BulkOptions) -> Iterator[Callable[[Sequence[Todo]], Iterator[Answered]]]:
+def engine_for(predictor: Predictor, options: BulkOptions) -> Iterator[Answers]:
     """Open the engine asked for; give what takes groups of files and yields their shards with the answers, in order."""
     if options.engine == "ray":
         from firstbert.bulk_ray import on_ray
@@ -91,7 +91,7 @@ def engine_for(predictor: Predictor, options: BulkOptions) -> Iterator[Callable[
             yield answered
         return
     _ = predictor.engine
-    yield lambda todo: answered_here(predictor, left(todo), cache=options.cache)
+    yield lambda todo, told: answered_here(predictor, left(todo), cache=options.cache, told=told)
 
 
 def label_files(model: str | Path, options: BulkOptions, say: Callable[[str], None] = lambda line: None) -> Outcome:
@@ -140,7 +140,7 @@ def label_stream(
         tally = Tally(reading.rows, len(reading.unread))
         todo = [(k, group, 0) for k, group in enumerate(grouped(reading.sources))]
         with engine_for(reading.predictor, options) as answers:
-            for answered in tally.watched(answers(todo)):
+            for answered in tally.watched(answers, todo):
                 shard = answered.shard
                 refuse_bad(shard, options)
                 take(reading, answered)
@@ -197,11 +197,12 @@ class _Job:
         todo = [(k, group, self.work.done_of(k)) for k, group in groups if not self.work.complete(k)]
         try:
             with engine_for(self.reading.predictor, self.options) as answers:
-                for answered in tally.watched(answers(todo)):
+                for answered in tally.watched(answers, todo):
                     self._keep(answered, tally)
         except KeyboardInterrupt:
             done = sum(piece.rows for piece in tally.pieces)
-            self.say(f"{done:,} rows are done and kept: the same command goes on from there.")
+            if done:
+                self.say(f"{done:,} rows are done and kept: the same command goes on from there.")
             raise
         outcome = tally.outcome(self.options.output, bad_file(self.options.output))
         self._put_together(outcome)

@@ -18,7 +18,7 @@ from firstbert.cache import encode
 from firstbert.calibration import RAW, Calibration
 from firstbert.data import SEPARATOR, Label
 from firstbert.decision import MOST_PROBABLE, Decision
-from firstbert.engine import Encoded, Engine, EngineOptions, open_engine
+from firstbert.engine import Encoded, Engine, EngineOptions, Told, open_engine
 from firstbert.errors import EncoderError
 from firstbert.head import Head
 from firstbert.targets import BoolArray, DoubleArray
@@ -138,14 +138,19 @@ class Predictor:
         encoded = encode(self.engine, texts, cache)
         return self.answer(encoded)
 
-    def stream(self, windows: Iterable[Sequence[str]], *, cache: bool = False) -> Iterator[tuple[Predictions, int]]:
+    def stream(
+        self, windows: Iterable[Sequence[str]], *, cache: bool = False, told: Told | None = None
+    ) -> Iterator[tuple[Predictions, int]]:
         """Yield the answers for windows of texts, one after the other, and how many tokens each took to encode.
 
         The next window is tokenised while one is encoded; with `cache`, each is looked up first, and nothing overlaps.
+        `told` hears of texts as they are encoded.
         """
         engine = self.engine
-        encoded = (encode(engine, window) for window in windows) if cache else engine.stream_windows(windows)
+        encoded = (encode(engine, window) for window in windows) if cache else engine.stream_windows(windows, told=told)
         for window in encoded:
+            if cache and told:
+                told(len(window.truncated))
             yield self.answer(window), window.tokens
 
     def answer(self, encoded: Encoded) -> Predictions:

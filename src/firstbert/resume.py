@@ -214,7 +214,9 @@ def _difference(kept: dict[str, Any], facts: dict[str, Any]) -> str | None:
             continue
         if isinstance(old, dict) and isinstance(new, dict):
             name = next(key for key in dict.fromkeys([*old, *new]) if old.get(key) != new.get(key))
-            return f"{part} {name!r} {_changed(old.get(name), new.get(name))}"
+            if name not in old or name not in new:
+                return f"{part} {name!r} is {'new' if name in new else 'not there any more'}"
+            return f"{part} {name!r} {_changed(old[name], new[name])}"
         return f"{part} {_changed(old, new)}"
     return None
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from firstbert.bulk import Answered
+from firstbert.bulk import Answered, Answers, Todo
 from firstbert.predictor import answer_text
 from firstbert.progress import progress
 from firstbert.resume import Piece
@@ -79,19 +79,26 @@ class Tally:
         self.nodes: Counter[str] = Counter()
         self.seconds = 0.0
 
-    def watched(self, answers: Iterable[Answered]) -> Iterator[Answered]:
-        """Yield answers, showing the progress."""
+    def watched(self, answers: Answers, todo: Sequence[Todo]) -> Iterator[Answered]:
+        """Yield an engine's answers, showing the progress."""
         started = time.monotonic()
         with progress("Labelling", self.expected or None, "rows") as advance:
+            shown = 0
+
+            def told(n: int) -> None:
+                nonlocal shown
+                shown += n
+                seconds = time.monotonic() - started
+                rates = f"{shown / seconds:,.0f} rows/s"
+                advance(n, rates + (f", {self.tokens / self.seconds:,.0f} tokens/s" if self.seconds else ""))
+
             advance(self.resumed)
-            for answered in answers:
+            for answered in answers(todo, told):
                 yield answered
-                n = len(answered.predictions.truncated)
-                self.rows, self.tokens = self.rows + n, self.tokens + answered.tokens
+                self.rows += len(answered.predictions.truncated)
+                self.tokens += answered.tokens
                 self.nodes.update(answered.nodes)
                 self.seconds = time.monotonic() - started
-                rates = f"{self.rows / self.seconds:,.0f} rows/s, {self.tokens / self.seconds:,.0f} tokens/s"
-                advance(n, rates)
 
     def add(self, piece: Piece, bad: Counter[str]) -> None:
         """Count a piece."""
