@@ -119,13 +119,14 @@ def read_block(lines: list[str], dialect: Dialect, *, last: bool) -> Block:
     text = "".join(lines)
     if not dialect.quoted or '"' not in text:
         return _block(_plain(lines, dialect.separator, dialect.width))
-    records = list(_quoted(text, lines, dialect.separator))
-    unclosed = next((first for first, _, fields in records if fields is None), None)
+    records: list[_Record] = []
     held = 0
-    if unclosed is not None and not last and len(text) < HELD:  # its end may be in what comes next
-        held = len(lines) - unclosed + 1
-        lines = lines[: unclosed - 1]
-        records = [record for record in records if record[0] < unclosed]
+    for record in _quoted(text, lines, dialect.separator):
+        if record[2] is None and not last and len(text) < HELD:  # its end may be in what comes next
+            held = len(lines) - record[0] + 1
+            lines = lines[: record[0] - 1]
+            break
+        records.append(record)
     return _block(_gather(records, lines, dialect.separator, dialect.width), held)
 
 

@@ -33,6 +33,7 @@ _QUERY = re.compile(r"\?\w+=.*", re.DOTALL)  # an address's options, such as "?e
 _GLOB = re.compile(r"[*?\[]")
 _ARROWS = ("s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs", "file")
 _READ = 1 << 20  # bytes asked of a file at a time
+_ZSTD_READ = 1 << 16  # of what a zstd file holds: of a damaged one, so many before the damage are lost
 
 
 def is_address(source: str) -> bool:
@@ -65,7 +66,7 @@ def expand(inputs: Sequence[str]) -> list[str]:
     found = [one for source in inputs for one in _files(source)]
     if not found:
         raise DataError("No input: give a file, a folder, a pattern, or - for stdin.")
-    places = [one if is_address(one) or one == "-" else os.path.realpath(one) for one in found]
+    places = [_uri(one) if is_address(one) else one if one == "-" else os.path.realpath(one) for one in found]
     twice = [one for one, n in Counter(places).items() if n > 1]
     if twice:
         named = dict.fromkeys(one for one, place in zip(found, places, strict=True) if place == twice[0])
@@ -79,7 +80,9 @@ def _files(source: str) -> list[str]:
     listed = _listed_there(source) if is_address(source) else _listed_here(source)
     if listed == []:
         raise DataError(f"{source}: holds no data file (one that ends in {', '.join(ENDINGS)}): name the files.")
-    return [source] if listed is None else sorted(set(listed))  # `**/**` finds a file several times
+    return (
+        [source] if listed is None else sorted(set(listed), key=lambda one: _plain(one, one))
+    )  # a set: `**/**` finds files again
 
 
 def _listed_here(source: str) -> list[str] | None:
@@ -244,7 +247,7 @@ def open_target(target: str) -> BinaryIO:
     """Open a file to be written at an address; it is there, whole, once it is closed."""
     system, path = _system(target)
     with _told(target):
-        return cast(BinaryIO, system.open_output_stream(path))
+        return cast(BinaryIO, system.open_output_stream(path, compression=None))  # not once more
 
 
 def unpacked(raw: BinaryIO, name: str) -> BinaryIO:
@@ -257,7 +260,7 @@ def unpacked(raw: BinaryIO, name: str) -> BinaryIO:
             import pyarrow as pa
         except ImportError:
             raise missing_extra(f"{name}: reading zstd", "parquet") from None
-        return cast(BinaryIO, io.BufferedReader(_Arrow(pa.CompressedInputStream(raw, "zstd")), _READ))
+        return cast(BinaryIO, io.BufferedReader(_Arrow(pa.CompressedInputStream(raw, "zstd")), _ZSTD_READ))
     return raw
 
 

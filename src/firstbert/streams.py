@@ -376,7 +376,10 @@ def _lines(source: Source) -> Iterator[tuple[list[str], bool]]:
         _UnreadableError: the file is damaged; the lines before that were yielded.
     """
     with open_raw(source.name) as raw:
-        text = _decoded(unpacked(raw, source.name))
+        try:
+            text = _decoded(unpacked(raw, source.name))
+        except UNPACKING_ERRORS as error:
+            raise _UnreadableError("line", 1, str(error)) from None
         lines: list[str] = []
         blank: list[str] = []
         size = number = 0
