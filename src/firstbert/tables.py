@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, Literal, TypeAlias, cast
 
 from firstbert.data import Label
 from firstbert.errors import DataError, UsageError, missing_extra
-from firstbert.opening import PACKED
+from firstbert.opening import PACKED, bare
 from firstbert.predictor import Predictions, answer_text, label_text
 from firstbert.streams import Block, Row, Source
 
@@ -53,7 +53,7 @@ def format_of(path: str) -> Format:
     Raises:
         UsageError: no format ends so, or pyarrow is needed and not installed.
     """
-    name = PurePosixPath(path.lower())
+    name = PurePosixPath(bare(path).lower())
     packed = name.suffix if name.suffix in PACKED else ""
     kind = _KINDS.get(PurePosixPath(name.stem).suffix if packed else name.suffix)
     if kind is None or (packed and kind == "parquet"):
