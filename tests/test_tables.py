@@ -126,7 +126,8 @@ def write_parquet(tmp_path: Path, table: pa.Table, name: str = "in.parquet") -> 
 
 ODD = [
     'he said "no"', '"', '""', "a\ttab", "a,comma", "two\nlines", "a\r\nb", "a\rb", "\rfirst", "last\r", "'tis", " so ",
-    "007", "1e5",    "\ufeffmark", "a\u2028b\x85c", "naïve 😀", "=1+1", "null", "NaN", "\\N", '\\"', ";", "|", "true", "#", "x" * 9999,
+    "007", "1e5",    "\ufeffmark", "a\u2028b\x85c", "naïve 😀", "=1+1", "null", "NaN",
+    "\\N", '\\"', ";", "|", "true", "#", "x" * 9999,
 ]  # fmt: skip
 
 
@@ -348,7 +349,7 @@ def test_parquet_columns_in_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     expected = {
         "int8": "1", "uint64": str(2**64 - 1), "flag": "true", "decimal": "1.50", "bytes": "ÿ\0", "large": "a",
         "view": "a", "day": "2024-02-29", "us": "2024-02-29T12:30:01.000005", "ns": "1970-01-01T00:00:00.000000002",
-        "far": "33658-09-27T01:46:40", "time": "00:00:00.000000001", "span": "1", "list": "[1, 2]",
+        "far": "1000000000000000", "time": "00:00:00.000000001", "span": "1", "list": "[1, 2]",
         "struct": '{"a": 1, "b": "x"}', "category": "x", "zone": "2024-02-29T13:30:01.000000000+0100",
     }  # fmt: skip
     assert {name: first[name] for name in expected} == expected

@@ -179,16 +179,21 @@ def _dicts(block: Block) -> list[Row]:
 
 
 def _values(column: Any) -> list[Any]:
-    """A column's values; times that Python's own don't hold, such as nanoseconds, by ISO 8601."""
+    """A column's values; nanoseconds, which Python's own times don't hold, by ISO 8601."""
     pa = _arrow("Reading Arrow")
-    fine = pa.types.is_temporal(column.type) and getattr(column.type, "unit", "") == "ns"
+    if pa.types.is_temporal(column.type) and getattr(column.type, "unit", "") == "ns":
+        return [value and value.replace(" ", "T", 1) for value in column.cast(pa.string()).to_pylist()]
     try:
-        if not fine:
-            return cast(list[Any], column.to_pylist())
-    except (ValueError, OverflowError):  # a year beyond 9999
-        if not pa.types.is_temporal(column.type):
-            raise
-    return [value and value.replace(" ", "T", 1) for value in column.cast(pa.string()).to_pylist()]
+        return cast(list[Any], column.to_pylist())
+    except OverflowError:  # a year beyond 9999
+        return [_value(value) for value in column]
+
+
+def _value(scalar: Any) -> Any:
+    try:
+        return scalar.as_py()
+    except OverflowError:
+        return getattr(scalar, "value", None) or str(scalar)  # as Parquet has it: counted from 1970
 
 
 def _delimited(form: Format, columns: Columns, rows: Iterable[Row], predictions: Predictions) -> str:
