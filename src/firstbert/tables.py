@@ -231,7 +231,7 @@ def cell_text(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, dict | list):
-        return json.dumps(value, ensure_ascii=False, default=_plain)
+        return _json(value)
     return label_text(value) if isinstance(value, bool | int | float | str) else str(_plain(value))
 
 
@@ -257,11 +257,11 @@ def _json_lines(columns: Columns, rows: Iterable[Row], predictions: Predictions)
     return "\n".join([*out, ""])
 
 
-def _json(row: Row) -> str:
+def _json(value: Any) -> str:
     try:
-        return json.dumps(row, ensure_ascii=False, allow_nan=False, default=_plain)
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain)
     except ValueError:  # JSON has no NaN; a missing number is null
-        return json.dumps(_finite(row), ensure_ascii=False, default=_plain)
+        return json.dumps(_finite(value), ensure_ascii=False, default=_plain)
 
 
 def _finite(value: Any) -> Any:
