@@ -16,6 +16,7 @@ from firstbert.table import TEXT_NAMES, BadRow, Table, excerpt, undecoded
 HELD = 1 << 24  # characters after which a quote that was never closed is taken for a stray one
 
 _Record = tuple[int, int, list[str] | None]  # its first and last line, its fields; None: a quote isn't closed
+_OPEN = re.compile(r'(\A|[\t,;\r\n])"[^"]*+(?:""[^"]*+)*+\Z')
 _WRAPPED = re.compile(r'"[^"]*+(?:""[^"]*+)*+"')
 
 
@@ -64,7 +65,7 @@ class Block:
     held: int = 0
 
 
-def read_delimited(name: str, lines: list[str], ending: str, *, labelled: bool) -> Table:
+def read_delimited(name: str, lines: list[str], ending: str, *, labelled: bool, cut: bool = False) -> Table:
     """Read lines as rows of columns; what fits none is set aside.
 
     Args:
@@ -72,8 +73,9 @@ def read_delimited(name: str, lines: list[str], ending: str, *, labelled: bool) 
         lines: its lines with their ends, one at least; bytes that aren't UTF-8 as surrogates.
         ending: the file name's ending, such as ``".csv"``.
         labelled: whether labels are needed; without them a file may be one text a line.
+        cut: whether they are a longer file's beginning, whose last row may go on.
     """
-    reading = _decoded(_best(lines, ending, labelled))
+    reading = _decoded(_best(lines, ending, labelled, cut))
 
     def column(i: int) -> list[Any]:
         return [row[i] for row in reading.rows]
@@ -81,21 +83,29 @@ def read_delimited(name: str, lines: list[str], ending: str, *, labelled: bool) 
     return Table(name, "line", reading.lines, None, reading.width, column, reading.bad, as_text=True)
 
 
-def dialect_of(lines: list[str], ending: str, *, labelled: bool) -> Dialect:
+def dialect_of(lines: list[str], ending: str, *, labelled: bool, cut: bool = False) -> Dialect:
     """Tell how a file parts its columns from its beginning, as `read_delimited` tells it from the whole."""
-    best = _best(lines, ending, labelled)
+    best = _best(lines, ending, labelled, cut)
     quoted = best.quoted or best.separator in (",", ";")  # tabs alone need evidence
     return Dialect(best.separator, quoted, best.width)
 
 
-def whole_rows(lines: list[str], ending: str) -> list[str]:
-    """Return the beginning of a file without what a cut leaves of a long quoted field: it may look like many rows."""
-    records = _quoted("".join(lines), lines, ",")
-    first = next((first - 1 for first, _, fields in records if fields is None), len(lines))
-    if first < 2 or not _best(lines, ending, labelled=False).misfits:
-        return lines
-    before = _best(lines[:first], ending, labelled=False)
-    return lines[:first] if before.width > 1 and not before.misfits else lines
+def quotes_meant(lines: list[str], dialect: Dialect) -> Dialect:
+    """Return the dialect of a file with tabs whose quotes begin with these lines only, far from its beginning."""
+    return replace(dialect, quoted=_read(lines, dialect.separator, cut=True).quoted)
+
+
+def open_from(lines: list[str]) -> int | None:
+    """Return the first line, from 0, with a quote that may wrap a field and isn't closed up to the end; None: none."""
+    found = _OPEN.search("".join(lines)) if any('"' in line for line in lines) else None
+    if found is None:
+        return None
+    at = found.end(1)
+    for n, line in enumerate(lines):
+        at -= len(line)
+        if at < 0:
+            return n
+    return None
 
 
 def read_block(lines: list[str], dialect: Dialect, *, last: bool) -> Block:
@@ -109,13 +119,14 @@ def read_block(lines: list[str], dialect: Dialect, *, last: bool) -> Block:
     text = "".join(lines)
     if not dialect.quoted or '"' not in text:
         return _block(_plain(lines, dialect.separator, dialect.width))
-    records = list(_quoted(text, lines, dialect.separator))
-    open_from = next((first for first, _, fields in records if fields is None), None)
+    records: list[_Record] = []
     held = 0
-    if open_from is not None and not last and len(text) < HELD:  # its end may be in what comes next
-        held = len(lines) - open_from + 1
-        lines = lines[: open_from - 1]
-        records = [record for record in records if record[0] < open_from]
+    for record in _quoted(text, lines, dialect.separator):
+        if record[2] is None and not last and len(text) < HELD:  # its end may be in what comes next
+            held = len(lines) - record[0] + 1
+            lines = lines[: record[0] - 1]
+            break
+        records.append(record)
     return _block(_gather(records, lines, dialect.separator, dialect.width), held)
 
 
@@ -125,11 +136,11 @@ def _block(reading: _Reading, held: int = 0) -> Block:
     return Block(reading.rows, [line - 1 for line in reading.lines], bad, held)
 
 
-def _best(lines: list[str], ending: str, labelled: bool) -> _Reading:
+def _best(lines: list[str], ending: str, labelled: bool, cut: bool = False) -> _Reading:
     """Read with the first separator that fits every row, else with the one that fits most."""
     readings = []
     for separator in _separators(lines[0], ending, labelled):
-        reading = _read(lines, separator)
+        reading = _read(lines, separator, cut)
         if reading.width > 1 and not reading.misfits:
             return reading
         readings.append(reading)
@@ -148,17 +159,20 @@ def _separators(first: str, ending: str, labelled: bool) -> list[str]:
     return [*likely, ";"] if ";" in first else likely
 
 
-def _read(lines: list[str], separator: str) -> _Reading:
+def _read(lines: list[str], separator: str, cut: bool = False) -> _Reading:
     """Read with quoting where the file shows that it means it: only tabs need evidence."""
     text = "".join(lines)
     if '"' not in text:
         return _plain(lines, separator)
-    quoted = _gather(list(_quoted(text, lines, separator)), lines, separator)
+    records, whole = list(_quoted(text, lines, separator)), lines
+    if cut and (n := open_from(lines)) and any(first == n + 1 and fields is None for first, _, fields in records):
+        records, whole = [record for record in records if record[0] <= n], lines[:n]
+    quoted = _gather(records, whole, separator)
     if separator != "\t":
         return quoted
-    plain = _plain(lines, separator)
+    plain = _plain(whole, separator)
     meant = not quoted.misfits and (plain.misfits or _quotes_meant(plain.rows))
-    return replace(quoted, quoted=True) if meant else plain
+    return replace(quoted, quoted=True) if meant else _plain(lines, separator)
 
 
 def _plain(lines: list[str], separator: str, width: int | None = None) -> _Reading:

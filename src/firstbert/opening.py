@@ -6,6 +6,7 @@ store or another file system (`s3://`, `gs://`, `hdfs://` by Arrow; any other sc
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import gzip
 import io
@@ -13,12 +14,14 @@ import os
 import re
 import sys
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
+from urllib.parse import quote, unquote
 
-from firstbert.errors import DataError, UsageError, missing_extra
+from firstbert.errors import DataError, FirstbertError, UsageError, missing_extra
 
 # Endings by which files of a folder are known as data; each may be followed by .gz or .zst.
 ENDINGS = (".tsv", ".csv", ".txt", ".jsonl", ".ndjson", ".json", ".parquet", ".pq", ".arrow", ".feather")
@@ -26,8 +29,11 @@ PACKED = (".gz", ".zst")
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://")
+_QUERY = re.compile(r"\?\w+=.*", re.DOTALL)  # an address's options, such as "?endpoint_override=…"
+_GLOB = re.compile(r"[*?\[]")
 _ARROWS = ("s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs", "file")
 _READ = 1 << 20  # bytes asked of a file at a time
+_ZSTD_READ = 1 << 16  # of what a zstd file holds: of a damaged one, so many before the damage are lost
 
 
 def is_address(source: str) -> bool:
@@ -37,8 +43,13 @@ def is_address(source: str) -> bool:
 
 def ending(source: str) -> str:
     """Return the ending that tells a file's format: ``".csv"`` of ``x.csv`` and of ``x.CSV.gz``."""
-    path = PurePosixPath(source.lower())
+    path = PurePosixPath(bare(source).lower())
     return PurePosixPath(path.stem).suffix if path.suffix in PACKED else path.suffix
+
+
+def bare(source: str) -> str:
+    """Return an address without the options behind its path; a path as it is."""
+    return _QUERY.sub("", source) if is_address(source) else source
 
 
 # ---------------------------------------------------------------- which files
@@ -55,9 +66,11 @@ def expand(inputs: Sequence[str]) -> list[str]:
     found = [one for source in inputs for one in _files(source)]
     if not found:
         raise DataError("No input: give a file, a folder, a pattern, or - for stdin.")
-    twice = {one for one in found if found.count(one) > 1} if len(set(found)) < len(found) else set()
+    places = [_uri(one) if is_address(one) else one if one == "-" else os.path.realpath(one) for one in found]
+    twice = [one for one, n in Counter(places).items() if n > 1]
     if twice:
-        raise DataError(f"{sorted(twice)[0]}: is named twice: its rows would be labelled twice. Name it once.")
+        named = dict.fromkeys(one for one, place in zip(found, places, strict=True) if place == twice[0])
+        raise DataError(f"{' and '.join(named)}: is named twice: its rows would be labelled twice. Name it once.")
     return found
 
 
@@ -67,49 +80,99 @@ def _files(source: str) -> list[str]:
     listed = _listed_there(source) if is_address(source) else _listed_here(source)
     if listed == []:
         raise DataError(f"{source}: holds no data file (one that ends in {', '.join(ENDINGS)}): name the files.")
-    return [source] if listed is None else sorted(listed)
+    return (
+        [source] if listed is None else sorted(set(listed), key=lambda one: _plain(one, one))
+    )  # a set: `**/**` finds files again
 
 
 def _listed_here(source: str) -> list[str] | None:
     """The files of a folder or pattern; None: it is a file by itself, or nothing."""
     path = Path(source)
-    if path.is_dir():
-        return [str(one) for one in path.rglob("*") if one.is_file() and _is_data(str(one.relative_to(path)))]
-    if path.exists() or not glob.has_magic(source):
-        return None
-    matches = [one for one in glob.glob(source, recursive=True) if Path(one).is_file()]  # noqa: PTH207
+    with _told(source):
+        if path.is_dir():
+            return [str(one) for one in path.rglob("*") if one.is_file() and _is_data(str(one.relative_to(path)))]
+        if path.exists() or not glob.has_magic(source):
+            return None
+        matches = [one for one in glob.glob(source, recursive=True) if Path(one).is_file()]  # noqa: PTH207
+    return _matching(source, matches)
+
+
+def _matching(source: str, matches: list[str]) -> list[str]:
     if not matches:
         raise DataError(f"{source}: no file matches this pattern: check the path.")
     return matches
 
 
 def _listed_there(source: str) -> list[str] | None:
+    """The same at an address; the files' own keep its host, its keys and its options."""
+    address, options = bare(source), source[len(bare(source)) :]
+    system, path = _system(source)
+    parts: list[str] = []  # of the pattern, from the first folder that has one in its name
+    with _told(source):
+        found = system.get_file_info(path)
+        at = _GLOB.search(address, _host(address))
+        if found.is_file or (found.type.name == "NotFound" and not at):
+            return None
+        if found.type.name == "NotFound":
+            address, parts = address[: address.rindex("/", 0, at.start()) + 1], address.split("/")  # type: ignore[union-attr]
+            parts = parts[address.count("/") :]
+            system, path = _system(address + options)
+        names = [one.removeprefix(path).lstrip("/") for one in _below(system, path)]
+    address = address if address.endswith("/") else f"{address}/"
+    if parts:
+        matches = [name for name in names if _matches(name.split("/"), [_plain(address, part) for part in parts])]
+        return _matching(source, [address + _encoded(address, name) + options for name in matches])
+    return [address + _encoded(address, name) + options for name in names if _is_data(name)]
+
+
+def _below(system: Any, path: str) -> list[str]:
     from pyarrow import fs
 
-    system, path = _system(source)
-    scheme = source.partition("://")[0]
-    with _told(source):
-        if not glob.has_magic(path):
-            if system.get_file_info(path).type != fs.FileType.Directory:
-                return None
-            below = system.get_file_info(fs.FileSelector(path, recursive=True))
-            names = [info.path for info in below if info.type == fs.FileType.File]
-            return [f"{scheme}://{one}" for one in names if _is_data(one.removeprefix(path).lstrip("/"))]
-        base = path[: re.search(r"[*?\[]", path).start()].rpartition("/")[0]  # type: ignore[union-attr]
-        below = system.get_file_info(fs.FileSelector(base, recursive=True))
-        matches = _pattern(path)
-        return [f"{scheme}://{info.path}" for info in below if info.is_file and matches.fullmatch(info.path)]
+    found = system.get_file_info(fs.FileSelector(path.rstrip("/") or path, recursive=True))
+    return [info.path for info in found if info.is_file]
 
 
-def _pattern(path: str) -> re.Pattern[str]:
-    """A pattern's meaning in an object store, where `*` stays within a folder too."""
-    parts = re.split(r"(\*\*/|\*|\?|\[[^\]]+\])", path)
-    meaning = {"**/": "(?:[^/]+/)*", "*": "[^/]*", "?": "[^/]"}
-    return re.compile("".join(meaning.get(p) or (p if p.startswith("[") else re.escape(p)) for p in parts))
+def _matches(names: list[str], parts: list[str]) -> bool:
+    """Say whether a path matches a pattern, as glob has it: hidden names need their dot, `**` is any folders."""
+    if not parts or not names:
+        return not parts and not names
+    hidden = names[0].startswith(".") and not parts[0].startswith(".")
+    if parts[0] == "**":
+        ends = len(parts) == len(names) == 1 or _matches(names, parts[1:])
+        return not hidden and (ends or _matches(names[1:], parts))
+    return not hidden and fnmatch.fnmatchcase(names[0], parts[0]) and _matches(names[1:], parts[1:])
 
 
 def _is_data(relative: str) -> bool:
     return ending(relative) in ENDINGS and not any(part.startswith((".", "_")) for part in relative.split("/"))
+
+
+# ---------------------------------------------------------------- addresses
+
+
+def _scheme(address: str) -> str:
+    return address.partition("://")[0]
+
+
+def _host(address: str) -> int:
+    """Where an address's path begins; only Arrow's have a host, or a bucket, that is no part of it."""
+    start = len(_scheme(address)) + 3
+    found = re.compile(r"[/?]").search(address, start) if _scheme(address) in _ARROWS else None
+    return start if found is None else found.start()
+
+
+def _encoded(address: str, path: str) -> str:
+    return quote(path) if _scheme(address) in _ARROWS else path
+
+
+def _plain(address: str, path: str) -> str:
+    return unquote(path) if _scheme(address) in _ARROWS else path
+
+
+def _uri(address: str) -> str:
+    """An address as Arrow takes it: what no URI may hold, such as a space, is encoded; `%20` stays as it is."""
+    start, end = _host(address), len(bare(address))
+    return address[:start] + quote(address[start:end], safe="/%!$&'()*+,;=:@~") + address[end:]
 
 
 # ---------------------------------------------------------------- opening
@@ -120,9 +183,11 @@ def _told(source: str) -> Iterator[None]:
     """Turn what goes wrong in opening into a message that names the file."""
     try:
         yield
+    except FirstbertError:  # a ValueError too
+        raise
     except FileNotFoundError:
         raise DataError(f"{source}: there is no such file: check the path") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, NotImplementedError) as error:  # NotImplementedError: Arrow, built without it
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{source}: can't be read ({reason}): check the path and its permissions") from None
 
@@ -133,16 +198,17 @@ def _system(address: str) -> tuple[Any, str]:
         from pyarrow import fs
     except ImportError:
         raise missing_extra("Reading from an object store", "parquet") from None
-    scheme = address.partition("://")[0]
     with _told(address):
-        if scheme in _ARROWS:
-            return cast(tuple[Any, str], fs.FileSystem.from_uri(address))
-        import fsspec
-
+        if _scheme(address) in _ARROWS:
+            return cast(tuple[Any, str], fs.FileSystem.from_uri(_uri(address)))
         try:
+            import fsspec
+
             system, path = fsspec.url_to_fs(address)
         except ImportError as error:
             raise UsageError(f"{address}: {error}") from None
+        except ValueError as error:  # a scheme that fsspec doesn't know
+            raise UsageError(f"{address}: {error}; known are {', '.join(_ARROWS)} and fsspec's") from None
         return fs.PyFileSystem(fs.FSSpecHandler(system)), path
 
 
@@ -181,7 +247,7 @@ def open_target(target: str) -> BinaryIO:
     """Open a file to be written at an address; it is there, whole, once it is closed."""
     system, path = _system(target)
     with _told(target):
-        return cast(BinaryIO, system.open_output_stream(path))
+        return cast(BinaryIO, system.open_output_stream(path, compression=None))  # not once more
 
 
 def unpacked(raw: BinaryIO, name: str) -> BinaryIO:
@@ -194,7 +260,7 @@ def unpacked(raw: BinaryIO, name: str) -> BinaryIO:
             import pyarrow as pa
         except ImportError:
             raise missing_extra(f"{name}: reading zstd", "parquet") from None
-        return cast(BinaryIO, io.BufferedReader(_Arrow(pa.CompressedInputStream(raw, "zstd")), _READ))
+        return cast(BinaryIO, io.BufferedReader(_Arrow(pa.CompressedInputStream(raw, "zstd")), _ZSTD_READ))
     return raw
 
 

@@ -7,15 +7,17 @@ used comes out beside the rows, with its place and its reason.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Sequence
+from bisect import bisect
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, Literal, TypeAlias, cast
 
 from firstbert.columns import choose_columns, with_header
-from firstbert.delimited import Dialect, dialect_of, read_block, read_delimited, whole_rows
+from firstbert.delimited import Dialect, dialect_of, open_from, quotes_meant, read_block, read_delimited
 from firstbert.errors import DataError, missing_extra
 from firstbert.opening import UNPACKING_ERRORS, ending, is_address, open_raw, state_of, unpacked
 from firstbert.progress import progress
@@ -27,6 +29,7 @@ Kind: TypeAlias = Literal["delimited", "json", "parquet", "arrow", "arrow stream
 Row: TypeAlias = dict[str, Any]
 
 _HEAD = 1 << 20  # bytes from which a text file's format is told
+_FEW = 8  # rows, from fewer of which a format is not told
 _CHUNK = 1 << 20  # characters of a text file read at a time
 _LONGEST = 1 << 26  # characters of a line; what is longer is no line of a data file
 _BATCH = 2048  # rows of a Parquet file read at a time, fewer where they are long
@@ -177,7 +180,7 @@ def _look(name: str, text: str | int | None) -> Source:
         buffered = io.BufferedReader(hashed, _CHUNK)
         try:
             file = unpacked(cast(BinaryIO, buffered), name)
-            source = _look_into(name, text, file)
+            source = _look_into(name, text, file, packed=file is not buffered)
             while hashed.read(_CHUNK):  # what an archive's end, or a Parquet file's rest, has left
                 pass
         except UNPACKING_ERRORS as error:
@@ -185,52 +188,98 @@ def _look(name: str, text: str | int | None) -> Source:
     return replace(source, sha256=None if is_address(name) else hashed.sha256.hexdigest())
 
 
-def _look_into(name: str, text: str | int | None, file: BinaryIO) -> Source:
+def _look_into(name: str, text: str | int | None, file: BinaryIO, *, packed: bool) -> Source:
     head = file.read(_HEAD)
-    while head.count(b"\n") < 8 and len(head) < _LONGEST and (more := file.read(_HEAD)):
+    while len(head) < _LONGEST and _too_short(head) and (more := file.read(len(head))):
         head += more
     for magic, kind in ((PARQUET, "parquet"), (ARROW_FILE, "arrow"), (ARROW_STREAM, "arrow stream")):
         if head.startswith(magic):
+            if packed:
+                raise DataError(f"{name}: is Parquet or Arrow, packed once more: unpack it")
             return _arrow_source(name, cast(Kind, kind), text)
     rest = file.read(_CHUNK)
-    whole = head if not rest else head[: head.rfind(b"\n") + 1] or head
-    if whole.startswith(UTF16) and rest:
-        whole = whole[: len(whole) // 2 * 2]
+    whole = head if not rest else _whole_lines(head)
     lines = lines_of(name, whole)
     if is_json(name, lines, ending(name)):
         return _json_source(name, text, lines, _all_lines(file, head + rest))
-    if rest:
-        lines = whole_rows(lines, ending(name))
-    dialect = dialect_of(lines, ending(name), labelled=False)
-    table = with_header(read_delimited(name, lines, ending(name), labelled=False), text, None)
+    cut = bool(rest)
+    dialect = dialect_of(lines, ending(name), labelled=False, cut=cut)
+    found = read_delimited(name, lines, ending(name), labelled=False, cut=cut)
+    table = with_header(found, text, None)
     names = _unique_names(table.names, table.width, at := choose_columns(table, text, None, labelled=False)[0])
-    rows = (head + rest).count(b"\n") + sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(_CHUNK), b""))
+    rows, chunk, seen = head.count(b"\n"), rest, b'"' in head or head.startswith(UTF16)
+    while chunk:
+        if dialect.separator == "\t" and not seen and b'"' in chunk:
+            seen = True  # the head had no quote to tell by
+            chunk += file.readline(_CHUNK)
+            later = _whole_lines(chunk[chunk.find(b"\n") + 1 :]).decode("utf-8", "surrogateescape")
+            dialect = quotes_meant(list(io.StringIO(later, newline="")), dialect)
+        rows += chunk.count(b"\n")
+        chunk = file.read(_CHUNK)
     return Source(name, "delimited", names, names[at], dialect, table.names is not None, rows=rows)
+
+
+def _too_short(head: bytes) -> bool:
+    """Whether a text file's head shows too few rows: its first are long."""
+    if head.startswith((PARQUET, ARROW_FILE, ARROW_STREAM)):
+        return False
+    if head.count(b"\n") < _FEW:
+        return True
+    if len(head) >= 8 * _HEAD or head.startswith(UTF16):
+        return False
+    begun = open_from(list(io.StringIO(head.decode("utf-8", "surrogateescape"), newline="")))
+    return begun is not None and begun < _FEW
+
+
+def _whole_lines(data: bytes) -> bytes:
+    """Bytes up to the last line's end."""
+    if data.startswith(UTF16):
+        mark, order = data[:2], "utf-16-le" if data.startswith(codecs.BOM_UTF16_LE) else "utf-16-be"
+        text = data[2:].decode(order, "ignore")
+        return mark + (text[: text.rfind("\n") + 1] or text).encode(order)
+    return data[: data.rfind(b"\n") + 1] or data[: data.rfind(b"\r") + 1] or data
 
 
 def _unique_names(names: list[str] | None, width: int, text: int) -> tuple[str, ...]:
     """Names for all columns: a second of the same name, and one without, is called by its position."""
     if names is None:
         return tuple("text" if i == text else f"column_{i + 1}" for i in range(width))
-    return tuple(
-        f"{name}_{i + 1}".removeprefix("_") if not name or name in names[:i] else name for i, name in enumerate(names)
-    )
+    unique: list[str] = []
+    for i, name in enumerate(names):
+        called = name if name and name not in unique else f"{name}_{i + 1}".removeprefix("_")
+        while called in unique or (called != name and called in names):  # `a, a, a_2`
+            called += "_"
+        unique.append(called)
+    return tuple(unique)
+
+
+class _Rest(io.RawIOBase):
+    """A file whose first bytes were read already, from its beginning."""
+
+    def __init__(self, head: bytes, file: BinaryIO) -> None:
+        self._head, self._file = io.BytesIO(head), file
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._head.read(len(buffer)) or self._file.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _decoded(file: BinaryIO) -> io.TextIOWrapper:
+    """A text file's characters; bytes that aren't UTF-8 as surrogates."""
+    if cast(io.BufferedReader, file).peek(2)[:2] in UTF16:
+        return io.TextIOWrapper(cast(Any, file), "utf-16", newline="")
+    return io.TextIOWrapper(cast(Any, file), "utf-8-sig", "surrogateescape", newline="")
 
 
 def _all_lines(file: BinaryIO, head: bytes) -> Iterator[str]:
-    """The lines of a file whose first bytes were read already."""
-    left = head
-    while left:
-        lines = left.split(b"\n")
-        tail = lines.pop()
-        yield from (line.decode("utf-8", "surrogateescape") for line in lines)
-        if len(tail) > _LONGEST:
-            return
-        more = file.read(_CHUNK)
-        if not more:
-            yield tail.decode("utf-8", "surrogateescape")
-            return
-        left = tail + more
+    """The lines of a file whose first bytes were read already, up to one that is none."""
+    text = _decoded(cast(BinaryIO, io.BufferedReader(_Rest(head, file), _CHUNK)))
+    while (line := text.readline(_LONGEST)) and len(line) < _LONGEST:
+        yield line
 
 
 def _json_source(name: str, text: str | int | None, head: list[str], lines: Iterator[str]) -> Source:
@@ -239,7 +288,7 @@ def _json_source(name: str, text: str | int | None, head: list[str], lines: Iter
     rows = 0
     for n, line in enumerate(lines, 1):
         row = json_row(n, line)
-        rows += bool(line)
+        rows += bool(line.rstrip("\r\n"))
         if isinstance(row, dict):
             for key, value in row.items():
                 kinds = types.setdefault(key, set())
@@ -267,8 +316,14 @@ def _arrow_source(name: str, kind: Kind, text: str | int | None) -> Source:
     if len(set(schema.names)) < len(schema.names):
         raise DataError(f"{name}: several columns have the same name: rename them")
 
+    broken = None if first is None else _not_utf8(first.slice(0, 100))
+
     def values(i: int) -> list[Any]:
-        return [] if first is None else cast(list[Any], first.slice(0, 100).column(i).to_pylist())
+        if first is None:
+            return []
+        rows = first.slice(0, 100)
+        good = [k for k in range(rows.num_rows) if k not in (broken or set())]
+        return [rows.column(i)[k].as_py() for k in good]
 
     table = Table(name, "row", [], list(schema.names), len(schema.names), values, [], as_text=False)
     at = choose_columns(table, text, None, labelled=False)[0]
@@ -290,9 +345,9 @@ def blocks(source: Source) -> Iterator[Block]:
     reading = {"delimited": _delimited, "json": _json}.get(source.kind, _arrow)
     try:
         yield from reading(source)
-    except (*UNPACKING_ERRORS, UnicodeDecodeError, _UnreadableError) as error:
+    except _UnreadableError as error:
         shown = f"{error} (the rows before it were read)"
-        yield Block([], [], (Aside(source.name, "line", None, "unreadable", shown),))
+        yield Block([], [], (Aside(source.name, error.place, error.at, "unreadable", shown),))
     _unchanged(source)
 
 
@@ -305,26 +360,42 @@ def _unchanged(source: Source) -> None:
 
 
 class _UnreadableError(Exception):
-    """From here on a file can't be read."""
+    """From a line or row on, a file can't be read."""
+
+    def __init__(self, place: str, at: int, reason: str) -> None:
+        super().__init__(reason)
+        self.place, self.at = place, at
 
 
 def _lines(source: Source) -> Iterator[tuple[list[str], bool]]:
     """Yield a text file's lines, with their ends, about 1 MB at a time, and whether they are the last.
 
     Blank lines at the file's end are left out, as where a file is read whole.
+
+    Raises:
+        _UnreadableError: the file is damaged; the lines before that were yielded.
     """
     with open_raw(source.name) as raw:
-        file = unpacked(raw, source.name)
-        encoding, errors = "utf-8-sig", "surrogateescape"
-        if cast(io.BufferedReader, file).peek(2)[:2] in UTF16:
-            encoding, errors = "utf-16", "strict"
-        text = io.TextIOWrapper(cast(Any, file), encoding, errors, newline="")
+        try:
+            text = _decoded(unpacked(raw, source.name))
+        except UNPACKING_ERRORS as error:
+            raise _UnreadableError("line", 1, str(error)) from None
         lines: list[str] = []
         blank: list[str] = []
-        size = 0
-        while line := text.readline(_LONGEST):
+        size = number = 0
+        damage = None
+        while True:
+            try:
+                line = text.readline(_LONGEST)
+            except (*UNPACKING_ERRORS, UnicodeDecodeError) as error:
+                damage = str(error)
+                break
             if len(line) == _LONGEST:
-                raise _UnreadableError(f"a line is longer than {_LONGEST >> 20} million characters")
+                damage = f"a line is longer than {_LONGEST >> 20} million characters"
+                break
+            if not line:
+                break
+            number += 1
             if not line.strip("\r\n"):
                 blank.append(line)
                 continue
@@ -335,6 +406,8 @@ def _lines(source: Source) -> Iterator[tuple[list[str], bool]]:
             blank.clear()
             size += len(line)
         yield lines, True
+        if damage is not None:
+            raise _UnreadableError("line", number + 1, damage)
 
 
 def _delimited(source: Source) -> Iterator[Block]:
@@ -354,11 +427,15 @@ def _delimited(source: Source) -> Iterator[Block]:
             bad += [BadRow(numbers[i] - start, "header", excerpt(rows[i][0])) for i in again]
             kept = [i for i in range(len(rows)) if i not in again]
             rows, numbers = [rows[i] for i in kept], [numbers[i] for i in kept]
+        starts = sorted({*block.lines, *(row.line for row in block.bad), len(lines) - block.held})
+
+        def raw(n: int, lines: list[str] = lines, start: int = start, starts: list[int] = starts) -> str:
+            return "".join(lines[n - start : starts[bisect(starts, n - start)]]).rstrip("\r\n")
+
         asides = [
-            Aside(source.name, "line", start + row.line, row.kind, row.shown, lines[row.line].rstrip("\r\n"))
-            for row in bad
+            Aside(source.name, "line", start + row.line, row.kind, row.shown, raw(start + row.line)) for row in bad
         ]
-        yield _usable(source, [dict(zip(source.names, row, strict=True)) for row in rows], numbers, asides)
+        yield _usable(source, [dict(zip(source.names, row, strict=True)) for row in rows], numbers, asides, raw)
         held = lines[len(lines) - block.held :] if block.held else []
         start += len(lines) - block.held
 
@@ -376,19 +453,24 @@ def _json(source: Source) -> Iterator[Block]:
                 numbers.append(n)
             else:
                 asides.append(Aside(source.name, "line", n, row.kind, row.shown, line.rstrip("\r\n")))
-        yield _usable(source, rows, numbers, asides)
+
+        def raw(n: int, lines: list[str] = lines, start: int = start) -> str:
+            return lines[n - start].rstrip("\r\n")
+
+        yield _usable(source, rows, numbers, asides, raw)
         start += len(lines)
 
 
-def _usable(source: Source, rows: list[Row], numbers: list[int], asides: list[Aside]) -> Block:
+def _usable(
+    source: Source, rows: list[Row], numbers: list[int], asides: list[Aside], raw: Callable[[int], str]
+) -> Block:
     """Set rows aside whose text can't be used."""
     texts = [row.get(source.text) for row in rows]
     faults = [text_fault(text) for text in texts]
     if any(faults):
-        for row, n, text, fault in zip(rows, numbers, texts, faults, strict=True):
+        for n, text, fault in zip(numbers, texts, faults, strict=True):
             if fault:
-                raw = json.dumps(row, ensure_ascii=False)
-                asides.append(Aside(source.name, "line", n, fault, _shown(fault, text), raw))
+                asides.append(Aside(source.name, "line", n, fault, _shown(fault, text), raw(n)))
         kept = [i for i, fault in enumerate(faults) if not fault]
         rows, texts = [rows[i] for i in kept], [texts[i] for i in kept]
     return Block(rows, cast(list[str], texts), tuple(sorted(asides, key=lambda aside: aside.line or 0)))
@@ -423,7 +505,7 @@ def _arrow_open(name: str, kind: Kind, raw: BinaryIO) -> tuple[Any, int, Iterato
         raise missing_extra(f"{name}: reading Parquet", "parquet") from None
     if kind == "parquet":
         # A buffer for each column: without it, a row group's whole column is read at once.
-        file = pq.ParquetFile(raw, buffer_size=_HEAD, pre_buffer=False)
+        file = pq.ParquetFile(raw, buffer_size=_HEAD, pre_buffer=False, page_checksum_verification=True)
         meta = file.metadata
         bytes_ = sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
         rows = max(1, min(_BATCH, 4 * _HEAD * meta.num_rows // max(1, bytes_)))
@@ -447,23 +529,25 @@ def _arrow(source: Source) -> Iterator[Block]:
                     batch = whole.slice(offset, _BATCH)
                     yield _arrow_block(source, batch, start)
                     start += batch.num_rows
-        except pa.ArrowException as error:
-            raise _UnreadableError(f"row {start} or one after it: {error}") from None
+        except (pa.ArrowException, *UNPACKING_ERRORS) as error:
+            raise _UnreadableError("row", start, str(error)) from None
 
 
 def _arrow_block(source: Source, batch: Any, start: int) -> Block:
+    import pyarrow as pa
+
     numbers = list(range(start, start + batch.num_rows))
     asides = []
     if broken := _not_utf8(batch):
         asides = [Aside(source.name, "row", numbers[i], "invalid_utf8", shown) for i, shown in broken.items()]
         kept = [i for i in range(batch.num_rows) if i not in broken]
-        batch, numbers = batch.take(kept), [numbers[i] for i in kept]
+        batch, numbers = batch.take(pa.array(kept, pa.int64())), [numbers[i] for i in kept]
     texts = native(batch.column(source.text).to_pylist())
     faults = {i: fault for i, text in enumerate(texts) if (fault := text_fault(text))}
     if faults:
         asides += [Aside(source.name, "row", numbers[i], fault, _shown(fault, texts[i])) for i, fault in faults.items()]
         kept = [i for i in range(len(texts)) if i not in faults]
-        batch, texts = batch.take(kept), [texts[i] for i in kept]
+        batch, texts = batch.take(pa.array(kept, pa.int64())), [texts[i] for i in kept]
     return Block(batch, texts, tuple(sorted(asides, key=lambda aside: aside.line or 0)))
 
 

@@ -16,11 +16,11 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, Literal, TypeAlias
+from typing import Any, BinaryIO, Literal, TypeAlias, cast
 
 from firstbert.data import Label
 from firstbert.errors import DataError, UsageError, missing_extra
-from firstbert.opening import PACKED
+from firstbert.opening import PACKED, bare
 from firstbert.predictor import Predictions, answer_text, label_text
 from firstbert.streams import Block, Row, Source
 
@@ -53,7 +53,7 @@ def format_of(path: str) -> Format:
     Raises:
         UsageError: no format ends so, or pyarrow is needed and not installed.
     """
-    name = PurePosixPath(path.lower())
+    name = PurePosixPath(bare(path).lower())
     packed = name.suffix if name.suffix in PACKED else ""
     kind = _KINDS.get(PurePosixPath(name.stem).suffix if packed else name.suffix)
     if kind is None or (packed and kind == "parquet"):
@@ -118,11 +118,10 @@ def columns_for(
     kept = tuple(dict.fromkeys(name for source in sources for name in source.names))
     ours = tuple(f"predicted_{name}" if name in kept else name for name in ANSWERS)
     columns = Columns(kept, ours, tuple(labels) if per_class else (), many)
-    taken = [name for name in (*ours, *columns.per_class, "probabilities"[: 99 * per_class]) if name in kept]
+    taken = [name for name in (*ours, *columns.per_class, *["probabilities"] * per_class) if name in kept]
     if taken:
         raise DataError(
-            f"{sources[0].name}: has columns {taken[0]!r} and {taken[0].removeprefix('predicted_')!r} already, "
-            "as if it had been labelled before: rename one of them"
+            f"{sources[0].name}: has a column {taken[0]!r} already, as if it had been labelled before: rename it"
         )
     if form.kind != "parquet":
         return columns
@@ -131,7 +130,7 @@ def columns_for(
 
 def _schema(sources: Sequence[Source], columns: Columns, label_type: type) -> Any:
     pa = _arrow("Writing Parquet")
-    label = {bool: pa.bool_(), int: pa.int64()}.get(label_type, pa.string())
+    label = {bool: pa.bool_(), int: pa.int64(), float: pa.float64()}.get(label_type, pa.string())
     types = [_type(sources, name) for name in columns.kept]
     types += [pa.list_(label) if columns.many else label, pa.float64(), pa.bool_(), pa.bool_()]
     types += [pa.float64()] * len(columns.labels)
@@ -172,11 +171,33 @@ def piece(form: Format, columns: Columns, blocks: Sequence[Block], predictions: 
 
 
 def _dicts(block: Block) -> list[Row]:
-    return block.rows if isinstance(block.rows, list) else block.rows.to_pylist()
+    if isinstance(block.rows, list):
+        return block.rows
+    names = block.rows.schema.names
+    columns = [_values(column) for column in block.rows.columns]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _values(column: Any) -> list[Any]:
+    """A column's values; nanoseconds, which Python's own times don't hold, by ISO 8601."""
+    pa = _arrow("Reading Arrow")
+    if pa.types.is_temporal(column.type) and getattr(column.type, "unit", "") == "ns":
+        return [value and value.replace(" ", "T", 1) for value in column.cast(pa.string()).to_pylist()]
+    try:
+        return cast(list[Any], column.to_pylist())
+    except OverflowError:  # a year beyond 9999
+        return [_value(value) for value in column]
+
+
+def _value(scalar: Any) -> Any:
+    try:
+        return scalar.as_py()
+    except OverflowError:
+        return getattr(scalar, "value", None) or str(scalar)  # as Parquet has it: counted from 1970
 
 
 def _delimited(form: Format, columns: Columns, rows: Iterable[Row], predictions: Predictions) -> str:
-    out = io.StringIO()
+    out = _Lines()
     writer = _writer(form, out)
     answers = zip(
         map(answer_text, predictions.best()),
@@ -190,11 +211,19 @@ def _delimited(form: Format, columns: Columns, rows: Iterable[Row], predictions:
         answer = (*told, *per_class[i]) if per_class else told
         cells = row.values() if (*row,) == columns.kept else (row.get(name) for name in columns.kept)
         writer.writerow([*(cell if isinstance(cell, str) else cell_text(cell) for cell in cells), *answer])
-    return out.getvalue()
+    return "".join(out)
 
 
-def _writer(form: Format, out: io.StringIO) -> Any:
-    return csv.writer(out, delimiter="\t" if form.kind == "tsv" else ",", lineterminator="\n")
+class _Lines(list[str]):
+    """Takes csv's lines, ended by \\r\\n so that cells holding either are quoted , and ends them by \\n."""
+
+    def write(self, line: str) -> None:
+        """Take a line."""
+        self.append(line.removesuffix("\r\n") + "\n")
+
+
+def _writer(form: Format, out: _Lines) -> Any:
+    return csv.writer(out, delimiter="\t" if form.kind == "tsv" else ",", lineterminator="\r\n")
 
 
 def cell_text(value: object) -> str:
@@ -202,7 +231,7 @@ def cell_text(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, dict | list):
-        return json.dumps(value, ensure_ascii=False, default=_plain)
+        return _json(value)
     return label_text(value) if isinstance(value, bool | int | float | str) else str(_plain(value))
 
 
@@ -228,17 +257,17 @@ def _json_lines(columns: Columns, rows: Iterable[Row], predictions: Predictions)
     return "\n".join([*out, ""])
 
 
-def _json(row: Row) -> str:
+def _json(value: Any) -> str:
     try:
-        return json.dumps(row, ensure_ascii=False, allow_nan=False, default=_plain)
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain)
     except ValueError:  # JSON has no NaN; a missing number is null
-        return json.dumps(_finite(row), ensure_ascii=False, default=_plain)
+        return json.dumps(_finite(value), ensure_ascii=False, default=_plain)
 
 
 def _finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _finite(one) for key, one in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):  # a map is a list of tuples
         return [_finite(one) for one in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None if math.isnan(value) else str(value)
@@ -308,9 +337,9 @@ def assemble(form: Format, columns: Columns, pieces: Iterable[Path], out: Binary
 
 def head(form: Format, columns: Columns) -> str:
     """Return the line that names the columns."""
-    out = io.StringIO()
+    out = _Lines()
     _writer(form, out).writerow(columns.all)
-    return out.getvalue()
+    return "".join(out)
 
 
 def _assemble_parquet(columns: Columns, pieces: Iterable[Path], out: BinaryIO) -> None:
