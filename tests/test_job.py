@@ -457,3 +457,22 @@ def test_helpers_write_what_they_read(tmp_path: Path) -> None:
         rows = [{"id": str(i), "text": text} for i, text in enumerate(sentences(40))]
         assert read(write(tmp_path / f"x.{ending}", rows)) == rows
     assert bulk_rows.sentences(100) == bulk_rows.sentences(100)
+
+
+def test_an_address_keeps_its_options_behind_the_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    address = "s3://bucket/out.csv?endpoint_override=http://127.0.0.1:9000"
+    assert job.bad_file(address) == "s3://bucket/out.csv.bad.jsonl?endpoint_override=http://127.0.0.1:9000"
+    assert work_folder(address) == tmp_path / ".out.csv.predicting"
+    assert job.bad_file("odd?name.csv") == "odd?name.csv.bad.jsonl"
+
+
+def test_from_address_to_address(quick: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "store").mkdir()
+    for ending in ("csv", "jsonl.gz", "parquet"):
+        write(tmp_path / "store" / f"in.{ending}", numbered(300))
+        told = cli("predict", quick, f"file://{tmp_path}/store/in.{ending}", "-o", f"file://{tmp_path}/out.{ending}")
+        assert told.code == 0, told.err
+        assert [int(row["id"]) for row in read(tmp_path / f"out.{ending}")] == list(range(300))
+    assert not list(tmp_path.glob(".*"))

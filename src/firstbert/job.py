@@ -24,7 +24,7 @@ from firstbert.answers import check_place
 from firstbert.artifact import load
 from firstbert.bulk import CUT, Answered, Answers, BulkOptions, Shard, answered_here, grouped, left
 from firstbert.errors import DataError, UsageError
-from firstbert.opening import expand, is_address, open_target
+from firstbert.opening import bare, expand, is_address, open_target
 from firstbert.predictor import Predictor
 from firstbert.resume import JOURNAL, Work, held
 from firstbert.rows import KINDS
@@ -150,13 +150,14 @@ def label_stream(
 
 def work_folder(output: str) -> Path:
     """Return where a job's pieces lie: beside its output, or here where that is in an object store."""
-    place = Path.cwd() / Path(output).name if is_address(output) else Path(output).absolute()
+    place = Path.cwd() / Path(bare(output)).name if is_address(output) else Path(output).absolute()
     return place.with_name(f".{place.name}.predicting")
 
 
 def bad_file(output: str) -> str:
     """Return where rows set aside are written."""
-    return f"{output}.bad.jsonl"
+    name = bare(output) if is_address(output) else output
+    return f"{name}.bad.jsonl{output[len(name) :]}"
 
 
 def _facts(model: Path, reading: Reading, options: BulkOptions) -> dict[str, Any]:
