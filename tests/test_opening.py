@@ -14,7 +14,8 @@ import pytest
 from firstbert.errors import DataError, UsageError
 from firstbert.opening import ending, expand, open_raw, open_target, opened, state_of, unpacked
 from firstbert.readers import read_table
-from firstbert.streams import blocks, survey
+from firstbert.streams import blocks
+from firstbert.survey import survey
 
 ROWS = b"text\tlabel\nso good\t1\nso bad\t0\n"
 

@@ -15,9 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from firstbert import data, delimited, streams
+from firstbert import survey as survey_module
 from firstbert.data import DataOptions, Examples
 from firstbert.errors import DataError
-from firstbert.streams import Aside, Block, Source, agree, blocks, survey
+from firstbert.streams import Aside, Block, blocks
+from firstbert.survey import Source, agree, survey
 
 SMALL = 300  # bytes and characters, in place of a megabyte
 
@@ -25,9 +27,11 @@ SMALL = 300  # bytes and characters, in place of a megabyte
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read in so small parts that every file has many."""
-    for name in ("_HEAD", "_CHUNK"):
-        monkeypatch.setattr(streams, name, SMALL)
-    monkeypatch.setattr(streams, "_BATCH", 7)
+    for name in ("_HEAD", "CHUNK"):
+        monkeypatch.setattr(survey_module, name, SMALL)
+    monkeypatch.setattr(streams, "CHUNK", SMALL)
+    for module in (survey_module, streams):
+        monkeypatch.setattr(module, "BATCH", 7)
 
 
 def one(path: Path, text: str | int | None = None) -> Source:
@@ -345,7 +349,8 @@ def test_a_text_of_5_mb(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("name", ["data.txt", "data.jsonl"])
 def test_a_line_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr(streams, "_LONGEST", 5000)
+    for module in (survey_module, streams):
+        monkeypatch.setattr(module, "LONGEST", 5000)
     row = '{"text": "so good"}' if name.endswith("jsonl") else "so good"
     path = write(tmp_path, f"{row}\n" * 100 + "x" * 6000 + f"\n{row}\n", name)
     texts, asides, _ = streamed(path)
@@ -537,7 +542,8 @@ def test_a_large_row_group_needs_little_memory(tmp_path: Path) -> None:
     assert pq.ParquetFile(path).metadata.num_row_groups == 1
     script = """
 import resource, sys
-from firstbert.streams import blocks, survey
+from firstbert.streams import blocks
+from firstbert.survey import survey
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 import pyarrow.parquet
 (source,), _ = survey([sys.argv[1]])

@@ -21,7 +21,8 @@ from firstbert.data import Label
 from firstbert.decision import Decision
 from firstbert.errors import DataError, UsageError
 from firstbert.predictor import Predictions
-from firstbert.streams import Block, Source, blocks, survey
+from firstbert.streams import Block, blocks
+from firstbert.survey import Source, survey
 from firstbert.tables import Columns, Format, assemble, columns_for, format_of, piece
 
 LABELS = ("bad", "good")

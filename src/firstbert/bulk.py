@@ -14,7 +14,8 @@ from typing import Literal, TypeAlias
 
 from firstbert.engine import Told
 from firstbert.predictor import Predictions, Predictor
-from firstbert.streams import Aside, Block, Source, blocks
+from firstbert.streams import Aside, Block, blocks
+from firstbert.survey import Source
 from firstbert.torch_session import Device
 
 Todo: TypeAlias = tuple[int, Sequence[Source], int]  # a group's number, its files, its first shard to be done

@@ -28,7 +28,8 @@ from firstbert.opening import bare, expand, is_address, open_target
 from firstbert.predictor import Predictor
 from firstbert.resume import JOURNAL, Work, held
 from firstbert.rows import KINDS
-from firstbert.streams import Aside, Source, agree, survey
+from firstbert.streams import Aside
+from firstbert.survey import Source, agree, survey
 from firstbert.tally import Outcome, Tally, piece_of, refused
 
 

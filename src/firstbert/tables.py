@@ -22,7 +22,8 @@ from firstbert.data import Label
 from firstbert.errors import DataError, UsageError, missing_extra
 from firstbert.opening import PACKED, bare
 from firstbert.predictor import Predictions, answer_text, label_text
-from firstbert.streams import Block, Row, Source
+from firstbert.streams import Block
+from firstbert.survey import Row, Source
 
 Kind: TypeAlias = Literal["tsv", "csv", "jsonl", "parquet"]
 
