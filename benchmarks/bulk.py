@@ -7,21 +7,19 @@ counts with. Figures go to results/bulk.json, part by part, and from there to th
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks import bulk_report, commands, encoders, machine, texts
+from benchmarks import bulk_report, bulk_rows, commands, encoders, machine, texts
 from benchmarks.bench import ROOT, BenchError, Results, note
 from benchmarks.bulk_peers import SYSTEMS
 from benchmarks.commands import Commands
@@ -86,7 +84,7 @@ class Bulk(Commands):
         path = self.options.work / f"rows-{n}.{kind}"
         if not path.exists():
             unfinished = path.with_suffix(".new")
-            _WRITERS[kind](unfinished, texts.varied(self.sentences(), n))
+            bulk_rows.WRITERS[kind](unfinished, texts.varied(self.sentences(), n))
             unfinished.replace(path)
         return path
 
@@ -127,8 +125,9 @@ class Bulk(Commands):
     def predict(self, model: Path, source: Path, output: str, *more: object, python: Path | None = None) -> Any:
         """Label a file by the command line; return its own figures beside wall seconds and peak."""
         target = self.options.work / output
-        command = [python or self.options.python, "-m", "firstbert", "predict", model, source, "-o", target, "--restart",
-                   "--threads", 1 if "ray" in more else self.options.threads, "--json", *more]  # fmt: skip
+        threads = 1 if "ray" in more else self.options.threads  # of each of Ray's workers
+        command = [python or self.options.python, "-m", "firstbert", "predict", model, source, "-o", target,
+                   "--restart", "--threads", threads, "--json", *more]  # fmt: skip
         said, facts = self.timed(command)
         own = json.loads(said)
         return facts | {key: own[key] for key in ("rows", "seconds", "rows_per_s", "tokens_per_s", "tokens")}
@@ -178,59 +177,6 @@ def _versions(python: Path) -> dict[str, str]:
     return found
 
 
-# ---------------------------------------------------------------- files of rows
-
-
-def _write_delimited(path: Path, rows: Iterator[str], delimiter: str) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
-        writer.writerow(["id", "text"])
-        writer.writerows(enumerate(rows))
-
-
-def _write_jsonl(path: Path, rows: Iterator[str]) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps({"id": i, "text": text}, ensure_ascii=False) + "\n" for i, text in enumerate(rows))
-
-
-def _write_parquet(path: Path, rows: Iterator[str]) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    at = 0
-    with pq.ParquetWriter(path, pa.schema([("id", pa.int64()), ("text", pa.string())])) as writer:
-        while some := list(islice(rows, 65_536)):
-            writer.write_table(pa.table({"id": list(range(at, at + len(some))), "text": some}))
-            at += len(some)
-
-
-_WRITERS: dict[str, Callable[[Path, Iterator[str]], None]] = {
-    "tsv": partial(_write_delimited, delimiter="\t"), "csv": partial(_write_delimited, delimiter=","),
-    "jsonl": _write_jsonl, "parquet": _write_parquet,
-}  # fmt: skip
-
-
-def ids_of(path: Path) -> Iterator[int]:
-    """Yield the ids of a labelled file, in order."""
-    kind = path.suffix[1:]
-    if kind == "parquet":
-        import pyarrow.parquet as pq
-
-        for batch in pq.ParquetFile(path).iter_batches(columns=["id"]):
-            yield from batch.column(0).to_pylist()
-        return
-    with path.open(encoding="utf-8", newline="") as file:
-        if kind == "jsonl":
-            yield from (json.loads(line)["id"] for line in file)
-        else:
-            yield from (int(row["id"]) for row in csv.DictReader(file, delimiter="\t" if kind == "tsv" else ","))
-
-
-def in_order(path: Path, n: int) -> bool:
-    """Say whether a labelled file has each id once, in order."""
-    return all(found == i for found, i in zip_longest(ids_of(path), range(n)))
-
-
 # ---------------------------------------------------------------- sections
 
 
@@ -244,8 +190,8 @@ def race(bulk: Bulk, turn: int) -> dict[str, Any]:
     """Label the same file by each system; labels are held against firstbert's."""
     source, model = bulk.table(bulk.size(PEERS_ROWS)), bulk.model()
     head = load(model).predictor.head
-    job = {"encoder": bulk.folder("minilm"), "source": source,
-           "weight": [(head.weight[1] - head.weight[0]).tolist()], "bias": [float(head.bias[1] - head.bias[0])]}  # fmt: skip
+    weight, bias = head.weight[1] - head.weight[0], head.bias[1] - head.bias[0]
+    job = {"encoder": bulk.folder("minilm"), "source": source, "weight": [weight.tolist()], "bias": [float(bias)]}
     names = ["firstbert", *SYSTEMS]
     first = turn % len(names)
     runs: dict[str, Any] = {}
@@ -256,16 +202,10 @@ def race(bulk: Bulk, turn: int) -> dict[str, Any]:
             runs[name] = bulk.predict(model, source, output.name)
         else:
             runs[name] = bulk.peer(system=name, output=output, **job)
-    answers = {name: labels_of(bulk.options.work / f"labelled-{i}.csv") for i, name in enumerate(names)}
+    answers = {name: bulk_rows.labels_of(bulk.options.work / f"labelled-{i}.csv") for i, name in enumerate(names)}
     for name, run in runs.items():
         run["same_labels"] = float(np.mean(answers[name] == answers["firstbert"]))
     return {"runs": runs, "rows": len(answers["firstbert"])}
-
-
-def labels_of(path: Path) -> Any:
-    """Return the labels of a labelled CSV."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return np.array([row["label"] for row in csv.DictReader(file)])
 
 
 def rate(bulk: Bulk, results: Results) -> None:
@@ -286,7 +226,7 @@ def rates(bulk: Bulk, turn: int) -> dict[str, Any]:
     }
     names = list(ways)[turn % 3 :] + list(ways)[: turn % 3]
     runs = {name: ways[name]() for name in names}
-    local, ray = (labels_of(bulk.options.work / f"rate-{name}.csv") for name in ("local", "ray"))
+    local, ray = (bulk_rows.labels_of(bulk.options.work / f"rate-{name}.csv") for name in ("local", "ray"))
     return {"runs": runs, "same_labels": float(np.mean(local == ray))}
 
 
@@ -302,7 +242,7 @@ def peaks(bulk: Bulk, kind: str) -> dict[str, Any]:
     for n in (FEW, MANY // 20 if bulk.options.quick else MANY):
         note(f"  {n:,} rows")
         run = bulk.predict(bulk.model("tiny"), bulk.table(n, kind), f"many.{kind}")
-        runs[str(n)] = run | {"in_order": in_order(bulk.options.work / f"many.{kind}", n)}
+        runs[str(n)] = run | {"in_order": bulk_rows.in_order(bulk.options.work / f"many.{kind}", n)}
     few, many = (run["peak"] for run in runs.values())
     return {"runs": runs, "ratio": many / few}
 

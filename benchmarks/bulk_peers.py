@@ -1,8 +1,8 @@
 """A file of rows labelled by others: `python -m benchmarks.bulk_peers JOB.json OUT.json`, where SetFit is installed.
 
-JOB holds `system`, `encoder` (a folder), `source` (a CSV of id and text), `output` (a CSV to write), `weight` (1, D) and
-`bias` (1,) of a logistic regression between labels 0 and 1, `threads`. OUT gets `rows`, `seconds` from the first row
-read to the last one written, the model being loaded, and `versions`. Imports nothing of firstbert.
+JOB holds `system`, `encoder` (a folder), `source` (a CSV of id and text), `output` (a CSV to write), `weight` (1, D)
+and `bias` (1,) of a logistic regression between labels 0 and 1, `threads`. OUT gets `rows`, `seconds` from the first
+row read to the last one written, the model being loaded, and `versions`. Imports nothing of firstbert.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ def _timed(call: Callable[[], Any]) -> float:
 
 
 def files(asked: Job) -> Job:
-    """Look through, read, write and put together one file, step by step, then label it by an engine that costs nothing."""
+    """Look through, read, write and put together one file, then label it by an engine that costs nothing."""
     options = BulkOptions((asked["source"],), asked["output"], threads=1)
     look = _timed(lambda: job.look([asked["source"]], options))
     form = tables.format_of(asked["output"])
