@@ -156,8 +156,8 @@ def _rate(parts: Parts) -> list[str]:
     ]
     text = (
         f"{_rows(runs[0]['local']['rows'])} sentences, MiniLM's last layer, CSV in and out; median of {len(runs)} "
-        "rounds in turns, ratios formed within rounds. Ray has a cluster of this machine's cores, one worker each; *seconds* "
-        "has its start in it, *rows/s* that of its workers."
+        "rounds in turns, ratios formed within rounds. Ray has a cluster of this machine's cores, one worker each; "
+        "*seconds* has its start in it, *rows/s* that of its workers."
     )
     return block("Against the encoder alone, and on Ray", text, ["", "rows/s", "of the encoder's", "seconds"], rows)
 
