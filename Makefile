@@ -6,7 +6,7 @@ EXTRAS ?= test
 # Bytecode is made for what is imported, not for all that is installed: 70 MB less.
 INSTALL = $(BIN)/python -m pip install -q --no-compile
 
-.PHONY: tutorial test test-slow lint bench trust finetune docs golden clean
+.PHONY: tutorial test test-slow lint bench trust finetune bulk docs golden clean
 
 tutorial: $(BIN)/firstbert
 	$(BIN)/firstbert tutorial
@@ -64,6 +64,12 @@ finetune: $(VENV)/.installed-finetune .venv-finetune/.installed
 	$(PYTHON) -m venv .venv-finetune
 	.venv-finetune/bin/python -m pip install -q --no-compile -r $<
 	@touch $@
+
+# firstbert predict over files: against SetFit and sentence-transformers, the encoder alone, on Ray, by size. SECTION,
+# SST2, MPNET, QUICK and FORCE as above; docs/scale.md has the rest.
+bulk: $(VENV)/.installed-ray .venv-finetune/.installed
+	$(BIN)/python -m benchmarks.bulk $(SECTION) $(if $(QUICK),--quick) $(if $(FORCE),--force) \
+		$(if $(SST2),--sst2 $(SST2)) $(if $(MPNET),--mpnet $(MPNET))
 
 clean:
 	rm -rf $(VENV) .venv-bench .venv-bench-optimum .venv-cleanlab .venv-finetune dist build

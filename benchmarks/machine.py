@@ -15,7 +15,7 @@ FLAGS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "am
 LIBRARIES = (
     "firstbert", "numpy", "scikit-learn", "onnxruntime", "onnx", "tokenizers", "torch", "transformers",
     "sentence-transformers", "ctranslate2", "openvino", "nncf", "fastembed", "optimum", "optimum-onnx", "optimum-intel",
-    "setfit", "accelerate", "datasets",
+    "setfit", "accelerate", "datasets", "pyarrow", "ray",
 )  # fmt: skip
 SIZES = (1024, 2048)  # of the square products
 

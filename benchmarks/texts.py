@@ -51,6 +51,23 @@ def made(n: int) -> Iterator[str]:
         yield f"{_WHO[first]} {_HOW[second]} {_WHAT[third]} {number}"
 
 
+def varied(sentences: Sequence[str], n: int) -> Iterator[str]:
+    """Yield `n` texts, all different: the sentences, then the same with their words moved on by one, by two, …"""
+    seen: set[str] = set()
+    for turn in itertools.count():
+        for sentence in sentences:
+            words = sentence.split()
+            k = turn % max(len(words), 1)
+            text = " ".join([*words[k:], *words[:k]]) if turn else sentence
+            if text in seen:
+                text = f"{text} {turn}"
+            if text not in seen:
+                seen.add(text)
+                yield text
+                if len(seen) == n:
+                    return
+
+
 def sample(texts: Sequence[str], n: int) -> list[str]:
     """Return `n` of the texts, evenly spread."""
     step = max(len(texts) // n, 1)

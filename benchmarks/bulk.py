@@ -1,0 +1,360 @@
+"""Bulk prediction measured: `python -m benchmarks.bulk [SECTION …]`. `make bulk` makes what it needs first.
+
+Against sentence-transformers and SetFit, against the encoder alone, on Ray, memory by size, and all that docs/scale.md
+counts with. Figures go to results/bulk.json, part by part, and from there to the page (bulk_report.py).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import bulk_report, bulk_rows, commands, encoders, machine, texts
+from benchmarks.bench import ROOT, BenchError, Results, note
+from benchmarks.bulk_peers import SYSTEMS
+from benchmarks.commands import Commands
+from firstbert.artifact import load
+from firstbert.session import usable_cores
+
+ROUNDS = 3
+PEERS_ROWS, RATE_ROWS, TRAIN_ROWS = 10_000, 20_000, 2_000
+FEW, MANY = 10_000, 1_000_000
+KINDS = ("tsv", "csv", "jsonl", "parquet")
+FILE_ROWS = 200_000
+LENGTHS = (10, 24, 128, 250)  # tokens of a text
+CONFIGURATIONS = (
+    ("minilm", "fp32", "last"), ("minilm", "int8", "last"), ("minilm", "fp32", 4), ("minilm", "int8", 4),
+    ("mpnet", "fp32", "last"), ("mpnet", "int8", "last"), ("tiny", "fp32", "last"),
+)  # fmt: skip
+TOKENS = {"minilm": 60_000, "mpnet": 8_000, "tiny": 1_200_000}  # encoded at a time
+WORKERS = 8  # of a cluster whose workers only wait
+CLUSTERS = (8, 32, 128, 512)  # cores that they stand for
+FREE_ROWS, WAITED_S = 400_000, 20.0
+_QUIET = {
+    "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1",
+    "PYTHONWARNINGS": "ignore", "TRANSFORMERS_VERBOSITY": "error",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(commands.Options):
+    """Of a run.
+
+    Attributes:
+        peers: the interpreter of an environment with SetFit and sentence-transformers.
+        ray: firstbert's interpreter of an environment with Ray.
+    """
+
+    peers: Path
+    ray: Path
+
+
+class Bulk(Commands):
+    """What all sections need: files of rows, models, processes whose memory is measured."""
+
+    options: Options
+
+    def folder(self, name: str) -> Path:
+        """Return an encoder's folder: MiniLM, the last layer's mean as it is; a tiny random one; MPNet."""
+        place = self.options.work / "encoders" / name
+        if name == "mpnet":
+            return Path(self.encoders[name])
+        if name == "minilm":
+            return encoders.minilm(place)
+        if not (place / "model.safetensors").exists():
+            encoders.tiny(place, self.folder("minilm") / "tokenizer.json")
+        return place
+
+    def sentences(self) -> list[str]:
+        """Return SST-2's training sentences, each once."""
+        return texts.short(self.rows("train"), 10**6)
+
+    def table(self, n: int, kind: str = "csv") -> Path:
+        """Return a file of `n` rows of id and text, all different, made on first use."""
+        path = self.options.work / f"rows-{n}.{kind}"
+        if not path.exists():
+            unfinished = path.with_suffix(".new")
+            bulk_rows.WRITERS[kind](unfinished, texts.varied(self.sentences(), n))
+            unfinished.replace(path)
+        return path
+
+    def model(self, encoder: str = "minilm") -> Path:
+        """Return a model of the last layer's mean, trained on first use."""
+        path = self.options.work / f"model-{encoder}"
+        if not path.exists():
+            rows = self.file(f"train-{encoder}.tsv", self.rows("train")[: self.size(TRAIN_ROWS, 200)])
+            self.command(
+                "train", rows, "-o", path, "--encoder", self.folder(encoder), "--layer", "last", "--pooling", "mean",
+                "--test-size", 0,
+            )  # fmt: skip
+        return path
+
+    def timed(self, command: Sequence[object], **more: str) -> tuple[str, dict[str, Any]]:
+        """Run a command; return what it prints, and wall and CPU seconds and its peak of memory.
+
+        Raises:
+            BenchError: it failed.
+        """
+        facts = self.options.work / "timed.json"
+        words = [sys.executable, "-I", "-S", ROOT / "benchmarks" / "timed.py", facts, *command]
+        done = subprocess.run(
+            list(map(str, words)), cwd=ROOT, env=self.variables | more, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise BenchError(f"{' '.join(map(str, command[1:4]))}: {done.stderr.strip()[-1500:]}")
+        return done.stdout, json.loads(facts.read_text())
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment of all that is run: paths whole, since Ray's workers begin elsewhere."""
+        found = machine.variables() | {"FIRSTBERT_PROGRESS": "0"}
+        if path := found.get("PYTHONPATH"):
+            found["PYTHONPATH"] = os.pathsep.join(str(Path(one).resolve()) for one in path.split(os.pathsep))
+        return found
+
+    def predict(self, model: Path, source: Path, output: str, *more: object, python: Path | None = None) -> Any:
+        """Label a file by the command line; return its own figures beside wall seconds and peak."""
+        target = self.options.work / output
+        threads = 1 if "ray" in more else self.options.threads  # of each of Ray's workers
+        command = [python or self.options.python, "-m", "firstbert", "predict", model, source, "-o", target,
+                   "--restart", "--threads", threads, "--json", *more]  # fmt: skip
+        said, facts = self.timed(command)
+        own = json.loads(said)
+        return facts | {key: own[key] for key in ("rows", "seconds", "rows_per_s", "tokens_per_s", "tokens")}
+
+    def step(self, task: str, python: Path | None = None, variables: dict[str, str] | None = None, **job: Any) -> Any:
+        """Run a task of bulk_steps.py in a process of its own."""
+        question, answer = self._passing(job)
+        command = [python or self.options.python, "-m", "benchmarks.bulk_steps", task, question, answer]
+        facts = self.timed(command, **variables or {})[1]
+        return json.loads(answer.read_text()) | {"wall": facts["wall"], "peak": facts["peak"]}
+
+    def peer(self, **job: Any) -> dict[str, Any]:
+        """Run bulk_peers.py in the peers' environment.
+
+        Raises:
+            BenchError: there is no such environment, or it failed.
+        """
+        if not self.options.peers.exists():
+            raise BenchError(f"no {self.options.peers}")
+        question, answer = self._passing(job | {"threads": self.options.threads})
+        quiet = _QUIET | {"OMP_NUM_THREADS": str(self.options.threads), "PYTHONPATH": ""}
+        facts = self.timed([self.options.peers, "-m", "benchmarks.bulk_peers", question, answer], **quiet)[1]
+        found = json.loads(answer.read_text())
+        del found["versions"]  # the header has them
+        return found | facts | {"rows_per_s": found["rows"] / found["seconds"]}
+
+    def _passing(self, job: dict[str, Any]) -> tuple[Path, Path]:
+        question, answer = self.options.work / "job.json", self.options.work / "answer.json"
+        question.write_text(json.dumps(job, default=str), encoding="utf-8")
+        answer.unlink(missing_ok=True)
+        return question, answer
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """What the file begins with."""
+        found = super().header
+        asked = {name: getattr(self.options, name) for name in ("peers", "ray")}
+        return found | {"versions": found["versions"] | {name: _versions(path) for name, path in asked.items()}}
+
+
+def _versions(python: Path) -> dict[str, str]:
+    if not python.exists():
+        return {}
+    ask = "import json; from benchmarks import machine; print(json.dumps(machine.versions()))"
+    done = subprocess.run([python, "-c", ask], cwd=ROOT, capture_output=True, text=True, check=True)
+    found: dict[str, str] = json.loads(done.stdout)
+    return found
+
+
+# ---------------------------------------------------------------- sections
+
+
+def peers(bulk: Bulk, results: Results) -> None:
+    """Round after round, each begun by the next system."""
+    for turn in bulk.seeds(ROUNDS):
+        results.part(f"peers, {turn}", partial(race, bulk, turn))
+
+
+def race(bulk: Bulk, turn: int) -> dict[str, Any]:
+    """Label the same file by each system; labels are held against firstbert's."""
+    source, model = bulk.table(bulk.size(PEERS_ROWS)), bulk.model()
+    head = load(model).predictor.head
+    weight, bias = head.weight[1] - head.weight[0], head.bias[1] - head.bias[0]
+    job = {"encoder": bulk.folder("minilm"), "source": source, "weight": [weight.tolist()], "bias": [float(bias)]}
+    names = ["firstbert", *SYSTEMS]
+    first = turn % len(names)
+    runs: dict[str, Any] = {}
+    for name in [*names[first:], *names[:first]]:
+        note(f"  {name}")
+        output = bulk.options.work / f"labelled-{names.index(name)}.csv"
+        if name == "firstbert":
+            runs[name] = bulk.predict(model, source, output.name)
+        else:
+            runs[name] = bulk.peer(system=name, output=output, **job)
+    answers = {name: bulk_rows.labels_of(bulk.options.work / f"labelled-{i}.csv") for i, name in enumerate(names)}
+    for name, run in runs.items():
+        run["same_labels"] = float(np.mean(answers[name] == answers["firstbert"]))
+    return {"runs": runs, "rows": len(answers["firstbert"])}
+
+
+def rate(bulk: Bulk, results: Results) -> None:
+    """The encoder alone, this process, Ray on as many cores: round after round, in turns."""
+    for turn in bulk.seeds(ROUNDS):
+        results.part(f"rate, {turn}", partial(rates, bulk, turn))
+
+
+def rates(bulk: Bulk, turn: int) -> dict[str, Any]:
+    """Label one file by each; the same interpreter for all."""
+    source, model, python = bulk.table(bulk.size(RATE_ROWS)), bulk.model(), bulk.options.ray
+    ways: dict[str, Callable[[], Any]] = {
+        "encoder": lambda: bulk.step(
+            "alone", python, source=source, encoder=bulk.folder("minilm"), threads=bulk.options.threads
+        ),
+        "local": lambda: bulk.predict(model, source, "rate-local.csv", python=python),
+        "ray": lambda: bulk.predict(model, source, "rate-ray.csv", "--engine", "ray", python=python),
+    }
+    names = list(ways)[turn % 3 :] + list(ways)[: turn % 3]
+    runs = {name: ways[name]() for name in names}
+    local, ray = (bulk_rows.labels_of(bulk.options.work / f"rate-{name}.csv") for name in ("local", "ray"))
+    return {"runs": runs, "same_labels": float(np.mean(local == ray))}
+
+
+def memory(bulk: Bulk, results: Results) -> None:
+    """Few rows and many, by a tiny encoder, in each format."""
+    for kind in KINDS:
+        results.part(f"memory, {kind}", partial(peaks, bulk, kind))
+
+
+def peaks(bulk: Bulk, kind: str) -> dict[str, Any]:
+    """Label few rows and many."""
+    runs = {}
+    for n in (FEW, MANY // 20 if bulk.options.quick else MANY):
+        note(f"  {n:,} rows")
+        run = bulk.predict(bulk.model("tiny"), bulk.table(n, kind), f"many.{kind}")
+        runs[str(n)] = run | {"in_order": bulk_rows.in_order(bulk.options.work / f"many.{kind}", n)}
+    few, many = (run["peak"] for run in runs.values())
+    return {"runs": runs, "ratio": many / few}
+
+
+def encode(bulk: Bulk, results: Results) -> None:
+    """Each encoder at each precision, by length."""
+    for encoder, precision, layer in CONFIGURATIONS:
+        if encoder == "tiny" or encoder in bulk.encoders:
+            name = f"encode, {encoder}, {precision}, {layer}"
+            results.part(name, partial(bulk.step, "encode", precision=precision, layer=layer, **_texts(bulk, encoder)))
+
+
+def _texts(bulk: Bulk, encoder: str) -> dict[str, Any]:
+    return {"encoder": bulk.folder(encoder), "threads": bulk.options.threads, "sentences": bulk.sentences(),
+            "lengths": LENGTHS, "tokens": bulk.size(TOKENS[encoder], 4000)}  # fmt: skip
+
+
+def files(bulk: Bulk, results: Results) -> None:
+    """The tokenizer alone; reading and writing alone, by format."""
+    asked = _texts(bulk, "minilm") | {"precision": "fp32", "layer": "last", "tokens": bulk.size(2_000_000)}
+    for threads in (1, bulk.options.threads):
+        variables = {"RAYON_NUM_THREADS": str(threads)}
+        results.part(f"tokenise, {threads}", partial(bulk.step, "tokenise", variables=variables, **asked))
+    for kind in KINDS:
+        results.part(f"files, {kind}", partial(flow, bulk, kind))
+
+
+def flow(bulk: Bulk, kind: str) -> Any:
+    """Read and write one file."""
+    output = bulk.options.work / f"flow.{kind}"
+    source = bulk.table(bulk.size(FILE_ROWS, 10_000), kind)
+    return bulk.step("files", source=source, output=output, model=bulk.model("tiny"))
+
+
+def cluster(bulk: Bulk, results: Results) -> None:
+    """Ray with workers that wait: not at all, first, then as long as so many cores would take."""
+    runs = [part["runs"] for name, part in results.parts.items() if name.startswith("rate, ")]
+    if not runs:
+        note("section cluster needs section rate first")
+        return
+    core = sum(run["local"]["rows_per_s"] for run in runs) / len(runs) / bulk.options.threads
+    results.part("cluster, start", partial(waited, bulk, core, None, 64))
+    results.part("cluster, free", partial(waited, bulk, core, None, FREE_ROWS))
+    for cores in CLUSTERS:
+        n = min(FREE_ROWS, int(cores * core * WAITED_S) // 10_000 * 10_000 + 10_000)
+        results.part(f"cluster, {cores}", partial(waited, bulk, core, cores, n))
+
+
+def waited(bulk: Bulk, core: float, cores: int | None, n: int) -> Any:
+    """Label rows by workers that stand for so many cores; None: they don't wait at all."""
+    found = bulk.step(
+        "cluster", bulk.options.ray, source=bulk.table(bulk.size(n)), output=bulk.options.work / "waited.csv",
+        model=bulk.model("tiny"), workers=WORKERS, worker_rows_per_s=cores * core / WORKERS if cores else None,
+    )  # fmt: skip
+    return found | {"cores": cores, "core_rows_per_s": core}
+
+
+SECTIONS: dict[str, Callable[[Bulk, Results], None]] = {
+    "peers": peers, "rate": rate, "memory": memory, "encode": encode, "files": files, "cluster": cluster,
+}  # fmt: skip
+
+
+def measure(options: Options, sections: Sequence[str]) -> Results:
+    """Measure sections, part by part; what is there is kept, unless it is to be measured anew."""
+    return commands.measure(Bulk(options), "bulk", SECTIONS, sections)
+
+
+def parse(arguments: Sequence[str]) -> tuple[list[str], Options]:
+    """Return the sections asked for, and the options."""
+    parser = argparse.ArgumentParser(prog="bulk", description=__doc__)
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"{', '.join(SECTIONS)}; all, unless given")
+    parser.add_argument("--sst2", type=Path, default=None, help="SST-2's folder; fetched, unless given")
+    parser.add_argument("--mpnet", type=Path, default=None, help="MPNet's folder; left out, unless given")
+    parser.add_argument("--results", type=Path, default=None)
+    parser.add_argument("--work", type=Path, default=ROOT / "build" / "bulk")
+    parser.add_argument("--python", type=Path, default=Path(sys.executable), help="of firstbert")
+    parser.add_argument("--ray", type=Path, default=None, help="of firstbert with Ray; the same, unless given")
+    parser.add_argument("--peers", type=Path, default=ROOT / ".venv-finetune" / "bin" / "python")
+    parser.add_argument("--threads", type=int, default=usable_cores())
+    parser.add_argument("--quick", action="store_true", help="only see that all works")
+    parser.add_argument("--force", action="store_true", help="measure the sections anew")
+    given = parser.parse_args(arguments)
+    if unknown := set(given.sections) - set(SECTIONS):
+        parser.error(f"no section {unknown.pop()!r}; these are: {', '.join(SECTIONS)}")
+    results = given.results or (given.work / "quick" if given.quick else ROOT / "benchmarks" / "results")
+    options = Options(
+        data=given.sst2.resolve() if given.sst2 else None,
+        mpnet=str(given.mpnet.resolve()) if given.mpnet else None,
+        results=results.resolve(),
+        work=(given.work / "files" if given.quick else given.work).resolve(),
+        python=given.python.absolute(),
+        threads=given.threads,
+        quick=given.quick,
+        force=given.force or given.quick,
+        peers=given.peers.absolute(),
+        ray=(given.ray or given.python).absolute(),
+    )
+    return given.sections or list(SECTIONS), options
+
+
+def main() -> None:
+    sections, options = parse(sys.argv[1:])
+    if not options.mpnet:
+        note("MPNet is left out: name its folder with --mpnet (make bulk MPNET=FOLDER).")
+    results = measure(options, sections)
+    if not options.quick:
+        bulk_report.write(results.parts)
+    print(bulk_report.render(results.parts))
+    note(f"results: {results.path}")
+    if results.failed:
+        sys.exit(f"Not measured: {', '.join(results.failed)}. Run it again: what is there is kept.")
+
+
+if __name__ == "__main__":
+    main()
