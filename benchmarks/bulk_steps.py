@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from firstbert import SentenceEncoder, bulk_ray, job, tables
-from firstbert.bulk import Answered, BulkOptions, Shard, Todo, left, shards_of
+from firstbert.bulk import Answered, Answers, BulkOptions, Shard, left, shards_of
 from firstbert.engine import Engine, EngineOptions, open_engine
 from firstbert.predictor import Predictions, Predictor
 
@@ -132,9 +132,9 @@ def files(asked: Job) -> Job:
 
 
 @contextmanager
-def _free(predictor: Predictor, _: BulkOptions) -> Iterator[Callable[[Sequence[Todo]], Iterator[Answered]]]:
+def _free(predictor: Predictor, _: BulkOptions) -> Iterator[Answers]:
     """An engine that knows the answers already."""
-    yield lambda todo: (_nothing(predictor, shard) for shard in left(todo))
+    yield lambda todo, told: (_nothing(predictor, shard) for shard in left(todo))
 
 
 def _nothing(predictor: Predictor, shard: Shard) -> Answered:
