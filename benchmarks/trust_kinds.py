@@ -94,7 +94,7 @@ def _trial(trust: Trust, thresholds: str, train: Sequence[Row], test: Sequence[R
 
 def _right(answers: Any, test: Sequence[Row]) -> float:
     with answers.open(encoding="utf-8", newline="") as file:
-        labels = [row["label"] for row in csv.DictReader(file, delimiter="\t")]
+        labels = [row["predicted_label"] for row in csv.DictReader(file, delimiter="\t")]
     return statistics.mean(answer == str(label) for answer, (_, label) in zip(labels, test, strict=True))
 
 
