@@ -1,8 +1,9 @@
 """A trained classifier ↔ a folder that holds data and nothing that can run.
 
 After predictor.py on the way of a sentence. The folder: `model.json` (labels, encoder, facts of training, golden
-texts), `head.safetensors` (`weight` (C, D), `bias` (C,)), `encoder/` where it was asked for, and `README.md`, the
-model card. It is written beside its place and moved there whole; loading checks all of it before using any.
+texts), `head.safetensors` (`weight` (C, D), `bias` (C,)), `README.md`, the model card, and where that was asked for
+`encoder/`, and training sentences (`neighbours.jsonl`) with their vectors (`neighbours.safetensors`). It is written
+beside its place and moved there whole; loading checks all of it before using any.
 
 To change the format: raise `FORMAT`, keep a reader for the old number in `_READERS` with a test that loads a folder
 of that format kept in tests/, and say in CHANGELOG what changed.
@@ -34,10 +35,12 @@ from firstbert.checks import (
     read_head,
     read_labels,
     read_layer,
+    read_neighbours,
 )
 from firstbert.engine import EngineOptions
 from firstbert.errors import ArtifactError
 from firstbert.families import FloatArray
+from firstbert.neighbours import Neighbours
 from firstbert.predictor import Predictor, is_finetuned
 from firstbert.prepared import Precision
 
@@ -63,20 +66,24 @@ class Artifact:
         predictor: the classifier.
         training: facts: rows, hash of the data, seed, C, cross-validated accuracy, versions, metrics.
         golden: (text, probabilities of shape (C,)) as computed where the model was saved.
+        neighbours: training sentences with their vectors, where they were to be kept.
     """
 
     predictor: Predictor
     training: dict[str, Any]
     golden: tuple[tuple[str, FloatArray], ...]
+    neighbours: Neighbours | None = None
 
 
 # ---------------------------------------------------------------- writing
 
 
-def make(predictor: Predictor, training: dict[str, Any], *, cache: bool = False) -> Artifact:
+def make(
+    predictor: Predictor, training: dict[str, Any], neighbours: Neighbours | None = None, *, cache: bool = False
+) -> Artifact:
     """Return the artefact of a classifier, its golden probabilities as this machine computes them."""
     probabilities = predictor.predict(GOLDEN_TEXTS, cache=cache).probabilities.astype(np.float32)
-    return Artifact(predictor, training, tuple(zip(GOLDEN_TEXTS, probabilities, strict=True)))
+    return Artifact(predictor, training, tuple(zip(GOLDEN_TEXTS, probabilities, strict=True)), neighbours)
 
 
 def save(artifact: Artifact, folder: str | Path, *, portable: bool = False) -> Path:
@@ -145,9 +152,27 @@ def _write(artifact: Artifact, work: Path, portable: bool) -> None:
     if portable:
         _copy_encoder(artifact.predictor, work / "encoder")
     facts = _facts(artifact, portable) | {"head_sha256": hashlib.sha256(tensors).hexdigest()}
+    if artifact.neighbours is not None:
+        facts["neighbours"] = _write_neighbours(artifact.neighbours, work)
     text = json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False)
     (work / "model.json").write_text(text + "\n", encoding="utf-8")
     (work / "README.md").write_text(card(facts), encoding="utf-8")
+
+
+def _write_neighbours(kept: Neighbours, work: Path) -> dict[str, Any]:
+    """Write both files and return what model.json says of them."""
+    from safetensors.numpy import save as save_tensors
+
+    rows = [{"text": text, "label": label} for text, label in zip(kept.texts, kept.labels, strict=True)]
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+    vectors = save_tensors({"vectors": np.ascontiguousarray(kept.vectors)})
+    (work / "neighbours.jsonl").write_bytes(lines)
+    (work / "neighbours.safetensors").write_bytes(vectors)
+    return {
+        "rows": len(rows),
+        "texts_sha256": hashlib.sha256(lines).hexdigest(),
+        "vectors_sha256": hashlib.sha256(vectors).hexdigest(),
+    }
 
 
 def _facts(artifact: Artifact, portable: bool) -> dict[str, Any]:
@@ -221,7 +246,9 @@ def _read_2(folder: Path, facts: Facts) -> Artifact:
     predictor = _predictor(folder, facts, read_layer(facts))
     decision = read_decision(facts, len(predictor.labels))
     predictor = replace(predictor, calibration=read_calibration(facts), decision=decision)
-    return Artifact(predictor, facts.get("training", kind=dict), read_golden(facts, len(predictor.labels)))
+    golden = read_golden(facts, len(predictor.labels))
+    kept = read_neighbours(folder, facts, predictor.labels, predictor.head.weight.shape[1])
+    return Artifact(predictor, facts.get("training", kind=dict), golden, kept)
 
 
 def _read_1(folder: Path, facts: Facts) -> Artifact:

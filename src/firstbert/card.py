@@ -205,6 +205,8 @@ def _limits(facts: dict[str, Any]) -> list[str]:
         f"- It reads the first {facts['max_length']} tokens of a text; the rest is cut, and that is told.",
         "- What is unfair in the training rows, or in what the encoder was pretrained on, is in its answers too.",
     ]
+    if kept := facts.get("neighbours"):
+        lines.append(f"- Its folder holds {kept['rows']:,} of its training sentences, readable by whoever has it.")
     if not facts.get("many_labels"):
         lines.append("- It answers one of its labels, also where none of them fits.")
     return lines

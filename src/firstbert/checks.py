@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from firstbert.calibration import Calibration
 from firstbert.data import Label
@@ -20,9 +21,16 @@ from firstbert.decision import NEVER, Decision
 from firstbert.errors import ArtifactError
 from firstbert.families import FloatArray
 from firstbert.head import Head
+from firstbert.neighbours import Neighbours
+from firstbert.predictor import Answer
 
 _TYPES: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
-_SIZE_LIMIT = {"model.json": 64_000_000, "head.safetensors": 4_000_000_000}
+_SIZE_LIMIT = {
+    "model.json": 64_000_000,
+    "head.safetensors": 4_000_000_000,
+    "neighbours.jsonl": 1_000_000_000,
+    "neighbours.safetensors": 1_000_000_000,
+}
 
 
 class Facts:
@@ -110,16 +118,7 @@ def read_head(path: Path, n_classes: int, facts: Facts) -> Head:
     Raises:
         ArtifactError: it can't be used.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load as load_tensors
-
-    data = _bytes(path)
-    if hashlib.sha256(data).hexdigest() != facts.get("head_sha256", kind=str, check=is_sha256):
-        raise ArtifactError(f"{path}: its sha256 is not the one in model.json; the file was changed or cut.")
-    try:
-        tensors = load_tensors(data)
-    except (SafetensorError, ValueError, TypeError, KeyError) as error:
-        raise ArtifactError(f"{path}: not a readable safetensors file ({error}).") from error
+    tensors = _tensors(path, facts.get("head_sha256", kind=str, check=is_sha256))
     if set(tensors) != {"weight", "bias"}:
         raise ArtifactError(f"{path}: holds {sorted(tensors)[:5]}, expected 'weight' and 'bias'.")
     weight, bias = tensors["weight"], tensors["bias"]
@@ -132,6 +131,59 @@ def read_head(path: Path, n_classes: int, facts: Facts) -> Head:
     if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
         raise ArtifactError(f"{path}: holds NaN or infinite numbers.")
     return Head(weight, bias)
+
+
+def _tensors(path: Path, sha256: str) -> dict[str, npt.NDArray[Any]]:
+    """What a safetensors file holds, if it is the one that model.json means."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load as load_tensors
+
+    data = _known(path, sha256)
+    try:
+        return load_tensors(data)
+    except (SafetensorError, ValueError, TypeError, KeyError) as error:
+        raise ArtifactError(f"{path}: not a readable safetensors file ({error}).") from error
+
+
+def _known(path: Path, sha256: str) -> bytes:
+    data = _bytes(path)
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise ArtifactError(f"{path}: its sha256 is not the one in model.json; the file was changed or cut.")
+    return data
+
+
+def read_neighbours(folder: Path, facts: Facts, labels: tuple[Label, ...], width: int) -> Neighbours | None:
+    """Return the training sentences that the model keeps; None where it keeps none.
+
+    Raises:
+        ArtifactError: they can't be used.
+    """
+    if facts.facts.get("neighbours") is None:
+        return None
+    n = facts.get("neighbours", "rows", kind=int)
+    path = folder / "neighbours.jsonl"
+    lines = _known(path, facts.get("neighbours", "texts_sha256", kind=str, check=is_sha256)).split(b"\n")[:-1]
+    many = facts.get("many_labels", kind=bool)
+    try:
+        rows = [_sentence(json.loads(line), set(labels), many) for line in lines]
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
+        raise ArtifactError(f"{path}: holds a line that is no sentence with its label ({error}).") from error
+    vectors_path = folder / "neighbours.safetensors"
+    tensors = _tensors(vectors_path, facts.get("neighbours", "vectors_sha256", kind=str, check=is_sha256))
+    vectors = tensors.get("vectors")
+    if vectors is None or len(tensors) != 1 or vectors.dtype != np.float16 or vectors.shape != (n, width):
+        raise ArtifactError(f"{vectors_path}: must hold 'vectors' alone, ({n}, {width}) in float16.")
+    if len(rows) != n or not np.isfinite(vectors).all():
+        raise ArtifactError(f"{folder}: the {n} sentences of model.json don't fit {path.name} and {vectors_path.name}.")
+    return Neighbours(tuple(text for text, _ in rows), tuple(label for _, label in rows), vectors)
+
+
+def _sentence(row: dict[str, Any], labels: set[Label], many: bool) -> tuple[str, Answer]:
+    text, label = row["text"], row["label"]
+    carried = label if many else [label]
+    if type(text) is not str or not isinstance(carried, list) or not labels.issuperset(carried):
+        raise ValueError(f"{str(row)[:80]!r}")
+    return text, tuple(label) if many else label
 
 
 def read_golden(facts: Facts, n_classes: int) -> tuple[tuple[str, FloatArray], ...]:

@@ -22,6 +22,7 @@ from firstbert.encoder import warn_of_truncation
 from firstbert.engine import EngineOptions
 from firstbert.errors import DataError
 from firstbert.fitting import FitOptions, Thresholds, fit
+from firstbert.neighbours import Neighbours, neighbours
 from firstbert.predictor import Predictions, Predictor, is_finetuned
 from firstbert.prepared import Precision
 from firstbert.targets import BoolArray, DoubleArray
@@ -56,6 +57,7 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         C_: the penalty used; None where encoder and head learned together.
         cv_accuracy_: accuracy in cross-validation on the training rows; None where there was none.
         facts_: what is known of the training, as kept in model.json.
+        neighbours_: training sentences with their vectors, where `keep_neighbours` kept some; else None.
 
     Examples:
         >>> from firstbert import SentenceClassifier
@@ -131,13 +133,23 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         warn_of_truncation(fitted.truncated, self.max_length)
         return self.take_over(fitted.predictor, fitted.facts)
 
-    def take_over(self, predictor: Predictor, facts: dict[str, Any]) -> Self:
+    def keep_neighbours(self, X: Any, y: Any) -> Self:
+        """Keep these rows with their vectors, so that `firstbert.explain` can show those nearest to a text.
+
+        They go into the model folder too, readable by anyone who has it. Of more than 20,000 a sample is kept.
+        """
+        check_is_fitted(self, "predictor_")
+        rows = from_lists(X, _from_matrix(y)[1] if _is_matrix(y) else y, training=False)
+        self.neighbours_: Neighbours | None = neighbours(
+            self.predictor_, rows.texts, rows.labels or [], seed=self.random_state, cache=self.cache
+        )
+        return self
+
+    def take_over(self, predictor: Predictor, facts: dict[str, Any], kept: Neighbours | None = None) -> Self:
         """Answer by a predictor that was made elsewhere, as if it had been fitted here."""
         self.C_, self.cv_accuracy_, self.facts_ = facts.get("C"), facts.get("cv_accuracy"), facts
-        return self._take(predictor)
-
-    def _take(self, predictor: Predictor) -> Self:
         self.predictor_ = predictor
+        self.neighbours_ = kept
         self.classes_ = _as_array(list(predictor.labels))
         self.matrix_type_ = None
         return self
@@ -213,7 +225,7 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ArtifactError: the place holds something else, or can't be written.
         """
         check_is_fitted(self, "predictor_")
-        made = artifact.make(self.predictor_, self.facts_, cache=self.cache)
+        made = artifact.make(self.predictor_, self.facts_, self.neighbours_, cache=self.cache)
         # Nobody else has the encoder of a fine-tuned one.
         return artifact.save(made, folder, portable=portable or is_finetuned(self.facts_))
 
@@ -242,7 +254,7 @@ def load(folder: str | Path) -> SentenceClassifier:
         backend=options.backend,
         random_state=loaded.training.get("seed", 0),
     )
-    return classifier.take_over(loaded.predictor, loaded.training)
+    return classifier.take_over(loaded.predictor, loaded.training, loaded.neighbours)
 
 
 def _is_matrix(y: Any) -> bool:

@@ -113,6 +113,7 @@ def train(
     on_bad_row: BadRow = "fail",
     on_duplicate: Duplicate = "keep",
     portable: Annotated[bool, Flag] = False,
+    neighbours: Annotated[bool, Flag] = False,
     cache: bool = True,
     threads: int | None = None,
     backend: Literal["auto", "onnx", "torch"] = "auto",
@@ -163,6 +164,8 @@ def train(
         on_bad_row: what to do about rows that can't be used.
         on_duplicate: what to do about texts that occur more than once, or in both DATA and --test.
         portable: put the encoder into the model folder too.
+        neighbours: put the training sentences into the model folder too, so that `firstbert explain` shows those
+            nearest to a text. Whoever has the folder can read them.
         cache: keep the vectors of sentences for the next training, and use those kept; --no-cache encodes all anew.
         threads: batches encoded side by side; one per core unless given.
         backend: what runs the encoder; auto: torch for families that firstbert's own graph doesn't know, and with
@@ -198,7 +201,7 @@ def train(
     }  # fmt: skip
     how = finetuning(learning, finetune, {"validation": validation, "teacher": teacher, "unlabelled": unlabelled})
     options = TrainOptions(
-        data, output, test, test_size, seed, portable, max_int8_loss, how, validation, teacher, unlabelled, drop,
+        data, output, test, test_size, seed, portable, neighbours, max_int8_loss, how, validation, teacher, unlabelled, drop,
         report, typed(), rows, classifier,
     )  # fmt: skip
     result = run(options, note)

@@ -160,6 +160,14 @@ class Engine:
             start = stop
         return encoded
 
+    def encode_ids(self, ids: Sequence[Sequence[int]]) -> FloatArray:
+        """Return the vectors, (N, K, D), of texts that are token ids already, special ones included."""
+        todo = list(batches(ids, self.batch_tokens, self.threads))
+        vectors = self._empty(len(ids)).vectors
+        with self._workers() as start, progress("Encoding", len(ids)) as advance:
+            self._place(todo, start(todo), vectors, advance)
+        return vectors
+
     def _empty(self, n: int) -> Encoded:
         shape = (n, len(self.reads), self.prepared.architecture.width)
         return Encoded(np.empty(shape, np.float32), np.empty(n, np.bool_))
@@ -230,12 +238,17 @@ class Engine:
         """Wait for a window's vectors and give each text its own."""
         vectors = self._empty(len(window.tokens.ids)).vectors
         advance(len(window.rows) - len(vectors))
-        for batch, reads in zip(window.batches, outputs, strict=True):
+        self._place(window.batches, outputs, vectors, advance)
+        truncated = np.array(window.tokens.truncated, np.bool_)
+        return Encoded(vectors[window.rows], truncated[window.rows], sum(map(len, window.tokens.ids)))
+
+    @staticmethod
+    def _place(todo: list[Batch], outputs: Iterator[list[FloatArray]], vectors: FloatArray, advance: Told) -> None:
+        """Put what comes out of batches into the rows of `vectors`, (N, K, D)."""
+        for batch, reads in zip(todo, outputs, strict=True):
             for k, read in enumerate(reads):
                 vectors[batch.rows, k] = read
             advance(len(batch.rows))
-        truncated = np.array(window.tokens.truncated, np.bool_)
-        return Encoded(vectors[window.rows], truncated[window.rows], sum(map(len, window.tokens.ids)))
 
 
 def open_engine(options: EngineOptions, reads: tuple[Read, ...] | None = None) -> Engine:

@@ -52,7 +52,7 @@ class Narration:
     def __init__(self, say: Console, engine: Engine, sample: Sample) -> None:
         self.screen, self.engine, self.sample = Screen(say), engine, sample
         self.name = escape(engine.files.name.rstrip("/\\").replace("\\", "/").rpartition("/")[2])
-        self.words = engine.tokenizer.words(SENTENCE)
+        self.words = [piece.token for piece in engine.tokenizer.pieces(SENTENCE)]
         self.own = "mean-last" if engine.pooling == "mean" else "cls-last"
 
     def _label(self, c: int) -> str:

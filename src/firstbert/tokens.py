@@ -32,6 +32,29 @@ class Tokens:
     truncated: list[bool]
 
 
+@dataclass(frozen=True)
+class Piece:
+    """A token and where it stands in its text.
+
+    Attributes:
+        token: as the vocabulary spells it.
+        id: its row of the encoder's word table.
+        start, end: the characters of the text that it stands for, from 0; both 0 for special tokens.
+        word: which word it is a part of, counted from 0; None for special tokens.
+    """
+
+    token: str
+    id: int
+    start: int
+    end: int
+    word: int | None
+
+    @property
+    def special(self) -> bool:
+        """Whether it stands for none of the text: [CLS], [SEP] and the like."""
+        return self.word is None
+
+
 class Tokenizer:
     """An encoder's tokenizer.
 
@@ -67,7 +90,7 @@ class Tokenizer:
             TypeError, UnicodeEncodeError: an item is no text; `refuse` says which.
             EncoderError: a text has an id that the encoder doesn't know.
         """
-        encodings = self._rust.encode_batch_fast([self._beginning(t) if len(t) > self._long else t for t in texts])
+        encodings = self._rust.encode_batch_fast([self._beginning(text) for text in texts])
         ids = [e.ids for e in encodings]
         # Numbering may have gaps, so their count alone proves nothing; to list all of them takes 10 ms of each start.
         if (highest := max(map(max, ids), default=0)) >= self._vocabulary:
@@ -75,7 +98,7 @@ class Tokenizer:
         return Tokens(ids, [bool(e.overflowing) for e in encodings])
 
     def _beginning(self, text: str) -> str:
-        """Return as much of a long text as decides its first tokens: a book would take seconds, and memory."""
+        """Return as much of a text as decides its first tokens: a book would take seconds, and memory."""
         size = self._long
         while size < len(text):
             start = text[: text.rfind(" ", 0, size) + 1]
@@ -95,9 +118,11 @@ class Tokenizer:
         """The sha256 of all that it does, as opened: the files may have changed since."""
         return hashlib.sha256(self._rust.to_str().encode()).hexdigest()
 
-    def words(self, text: str) -> list[str]:
-        """Return the tokens of one text as strings, special ones included."""
-        return list(self._rust.encode(text).tokens)
+    def pieces(self, text: str) -> list[Piece]:
+        """Return the tokens of one text, special ones included, each with its place."""
+        encoding = self._rust.encode(self._beginning(text))
+        rows = zip(encoding.tokens, encoding.ids, encoding.offsets, encoding.word_ids, strict=True)
+        return [Piece(token, id_, *span, word) for token, id_, span, word in rows]
 
 
 def refuse(texts: Sequence[object], start: int = 0) -> None:

@@ -53,6 +53,7 @@ class TrainOptions:
         test_size: that part, in [0, 1); with 0 nothing is measured.
         seed: of the hold-out and of the cross-validation.
         portable: put the encoder into the model folder.
+        neighbours: put the training sentences and their vectors in as well, for `firstbert.explain`.
         max_int8_loss: with int8, the most points of cross-validated accuracy it may cost against fp32.
         finetune: how the encoder is to learn as well; None: it stays as it is.
         validation: with it, a file of rows to stop by; None: a part of `data`.
@@ -71,6 +72,7 @@ class TrainOptions:
     test_size: float = 0.25
     seed: int = 0
     portable: bool = False
+    neighbours: bool = False
     max_int8_loss: float = 1.0
     finetune: FinetuneOptions | None = None
     validation: object | None = None
@@ -155,10 +157,12 @@ def train(options: TrainOptions, say: Callable[[str], None] = lambda message: No
         test = evaluate(test_rows, predictions)
         classifier.facts_["test"] = _kept(test)
     facts = _report(options, classifier, (train_rows, test_rows), predictions, test) if options.report else None
+    if options.neighbours:
+        classifier.keep_neighbours(train_rows.texts, train_rows.labels)
     folder = classifier.save(options.output, portable=options.portable)
     if options.finetune is not None:  # what it was made in goes; from here on the model's own folder answers
         shutil.rmtree(_work(options.output), ignore_errors=True)
-        classifier.take_over(artifact.load(folder).predictor, classifier.facts_)
+        classifier.take_over(artifact.load(folder).predictor, classifier.facts_, classifier.neighbours_)
     if options.report and facts:
         write(options.report, facts)  # last: it may stand in the model folder
     return Training(folder, classifier, classifier.facts_["rows"], time.perf_counter() - start, test, options.report)
