@@ -43,11 +43,12 @@ def test_python_in_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def modules_in_reading_order() -> list[str]:
     table = (ROOT / "CONTRIBUTING.md").read_text()
-    return re.findall(r"`(\w+)\.py`", "".join(line for line in table.splitlines() if line.startswith("| ")))
+    return re.findall(r"`([\w/]+)\.py`", "".join(line for line in table.splitlines() if line.startswith("| ")))
 
 
 def test_the_reading_order_names_every_module_once() -> None:
-    names = {path.stem for path in (ROOT / "src" / "firstbert").glob("*.py")} - {"__init__", "__main__"}
+    home = ROOT / "src" / "firstbert"
+    names = {str(path.relative_to(home).with_suffix("")) for path in home.rglob("*.py") if path.stem[:2] != "__"}
     order = modules_in_reading_order()
     assert sorted(order) == sorted(names)
 
@@ -60,7 +61,7 @@ def test_a_module_imports_only_what_stands_before_it(name: str) -> None:
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "firstbert":
             inner = node.module.split(".")[1:]
-            imported |= set(inner[:1]) if inner else {alias.name for alias in node.names}
+            imported |= {"/".join(inner), *("/".join([*inner, alias.name]) for alias in node.names)}
     known = imported & set(order)
     assert all(order.index(other) < order.index(name) for other in known), known
 

@@ -156,6 +156,7 @@ def serve(
     api_keys: Path | None = None,
     cors_origin: Annotated[list[str] | None, Flag] = None,
     deadline: float = 10.0,
+    read_timeout: float = 20.0,
     max_inputs: int = 1024,
     max_body_mb: float = 4.0,
     max_connections: int = 1000,
@@ -175,7 +176,8 @@ def serve(
         api_keys: a file of API keys, one a line; FIRSTBERT_API_KEYS may hold some too, with commas between. Each
             request must bring one of them then: Authorization: Bearer KEY.
         cors_origin: an origin whose pages may call the service from a browser; may be given several times.
-        deadline: seconds that a request may take.
+        deadline: seconds that a request may take to be answered.
+        read_timeout: seconds that a request may take to come in.
         max_inputs: texts of one request.
         max_body_mb: megabytes of one request.
         max_connections: open at once.
@@ -193,8 +195,8 @@ def serve(
     if not model:
         raise UsageError("Name a model folder to serve.")
     options = ServeOptions(
-        model, host, port, threads, read_keys(api_keys), tuple(cors_origin or ()), deadline, max_inputs,
-        int(max_body_mb * 1e6), max_connections, log_texts, quiet,
+        model, host, port, threads, read_keys(api_keys), tuple(cors_origin or ()), deadline, read_timeout,
+        max_inputs, int(max_body_mb * 1e6), max_connections, log_texts, quiet,
     )  # fmt: skip
     server.run(options)
 

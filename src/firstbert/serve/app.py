@@ -16,6 +16,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
 from firstbert import __version__, guide
@@ -26,6 +27,7 @@ from firstbert.serve.options import ServeOptions
 from firstbert.serve.queue import Answered, TooLateError
 from firstbert.serve.schemas import PredictRequest
 from firstbert.serve.watch import Log, Metrics
+from firstbert.targets import BoolArray
 
 _LISTED = 20  # rows named in a header
 _PAGE_HEADERS = {"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Referrer-Policy": "no-referrer"}
@@ -81,13 +83,14 @@ class _Routes:
             for where in (path, _of_model(path)):
                 app.add_api_route(
                     where, self._endpoint(handler), methods=["POST"], name=f"{handler.__name__} {where}",
-                    description=handler.__doc__, response_class=Response, **describe.of_post(path),
+                    description=handler.__doc__, response_class=Response,
+                    **describe.of_post(path, tuple(self.models.served) if where != path else ()),
                 )  # fmt: skip
         gets = {"/health": self.health, "/ready": self.ready, "/info": self.info, "/metrics": self.scrape}
         for path, get in gets.items():
             kind = describe.PlainText if path == "/metrics" else Response
             app.add_api_route(path, get, methods=["GET"], response_class=kind, responses=describe.of_get(path))
-        app.add_api_route("/", self.show, methods=["GET"], include_in_schema=False, response_class=Response)
+        app.add_api_route("/", self.show, methods=["GET"], response_class=HTMLResponse)
 
     def _endpoint(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
@@ -116,19 +119,16 @@ class _Routes:
         with self.models.use(ask.model) as served:
             served.metrics.stage("read", time.perf_counter() - start)
             answered = await served.answer(texts)
-            found = schemas.answers(asked, answered)
-            limit = served.artifact.predictor.encoder.max_length
-            headers = self._tell(ask, asked, answered, limit)
+            predictor = served.artifact.predictor
+            found = schemas.answers(asked, answered, predictor.calibration)
+            headers = self._tell(ask, asked, answered, predictor.encoder.max_length)
             served.metrics.answered(answered.predictions)
         return Answer(json.dumps(found[0] if asked.single and not always_listed else found).encode(), headers=headers)
 
     def _tell(self, ask: Ask, asked: PredictRequest, answered: Answered, limit: int) -> dict[str, str]:
         """Note for the log, and return as headers, which texts were cut and which answers are unsure."""
         predictions = answered.predictions
-        cut, unsure = (
-            [i for i, is_so in enumerate(rows.tolist()) if is_so]
-            for rows in (predictions.truncated, predictions.unsure)
-        )
+        cut, unsure = _where(predictions.truncated), _where(predictions.unsure)
         if cut and not asked.truncate:
             raise TooLargeError(f"inputs {_some(cut)}: longer than {limit} tokens, and truncate is false.")
         facts = {"texts": asked.texts, "labels": predictions.best()} if self.log.texts else {}
@@ -180,7 +180,7 @@ class _Routes:
 
     async def show(self) -> Response:
         """The page."""
-        return Response(self.page, media_type="text/html; charset=utf-8", headers=_PAGE_HEADERS)
+        return HTMLResponse(self.page, headers=_PAGE_HEADERS)
 
 
 def _of_model(path: str) -> str:
@@ -190,6 +190,10 @@ def _of_model(path: str) -> str:
 
 def _json(body: Any, status: int = 200) -> Response:
     return Response(json.dumps(body), status, media_type="application/json")
+
+
+def _where(rows: BoolArray) -> list[int]:
+    return [i for i, is_so in enumerate(rows.tolist()) if is_so]  # of one text or two, quicker than numpy
 
 
 def _some(rows: list[int]) -> str:

@@ -5,6 +5,7 @@ After schemas.py in serve/.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import Response
@@ -35,12 +36,20 @@ class PlainText(Response):
     media_type = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def of_post(path: str) -> dict[str, Any]:
-    """Return what FastAPI is told of a POST route: its body, and what may be answered."""
+def of_post(path: str, models: Sequence[str] = ()) -> dict[str, Any]:
+    """Return what FastAPI is told of a POST route: its body, and what may be answered.
+
+    Args:
+        path: what it does, whatever stands before that.
+        models: the names that may stand before it; empty: none does.
+    """
     body = _inlined((ExplainRequest if path == "/explain" else PredictRequest).model_json_schema())
     responses: dict[int | str, dict[str, Any]] = {200: {"description": "The answer.", "model": _ANSWERS[path]}}
     responses |= {status: {"description": text, "model": Problem} for status, text in _ERRORS.items()}
-    extra = {"requestBody": {"required": True, "content": {"application/json": {"schema": body}}}}
+    extra: dict[str, Any] = {"requestBody": {"required": True, "content": {"application/json": {"schema": body}}}}
+    if models:
+        names = {"type": "string", "enum": list(models)}
+        extra["parameters"] = [{"name": "name", "in": "path", "required": True, "schema": names}]
     return {"responses": responses, "openapi_extra": extra}
 
 

@@ -27,6 +27,7 @@ class ServeOptions:
         keys: API keys, one of which each request must bring; empty: none is needed.
         cors: origins whose pages may call the service from a browser.
         deadline_s: how long a request may take; 504 after that.
+        read_timeout_s: how long a request may take to come in, from its first byte or the connection's start; 408 then.
         max_inputs: texts of one request; 413 beyond.
         max_body: bytes of one request; 413 beyond.
         max_connections: open at once; 503 beyond.
@@ -41,6 +42,7 @@ class ServeOptions:
     keys: tuple[str, ...] = ()
     cors: tuple[str, ...] = ()
     deadline_s: float = 10.0
+    read_timeout_s: float = 20.0
     max_inputs: int = 1024
     max_body: int = 4_000_000
     max_connections: int = 1000
@@ -51,6 +53,7 @@ class ServeOptions:
         _in("port", self.port, 0, 65535)
         _in("threads", self.threads or 1, 1, 1024)
         _in("deadline", self.deadline_s, 0.01, 3600)
+        _in("read-timeout", self.read_timeout_s, 0.01, 3600)
         _in("max-inputs", self.max_inputs, 1, 1_000_000)
         _in("max-body", self.max_body, 100, 10**10)
         _in("max-connections", self.max_connections, 2, 1_000_000)

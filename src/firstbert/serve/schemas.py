@@ -5,10 +5,12 @@ After queue.py in serve/. A request's body is read by pydantic straight from its
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from firstbert.calibration import Calibration
 from firstbert.errors import FirstbertError
 from firstbert.predictor import label_text
 from firstbert.rows import KINDS, VISIBLE, text_fault
@@ -42,7 +44,7 @@ class Parameters(_Body):
     function_to_apply: (
         Annotated[
             Literal["none", "softmax", "sigmoid"],
-            Field(description="none: scores before they become probabilities. The others: only the model's own."),
+            Field(description="none: scores before they become probabilities; unless given, the model's own."),
         ]
         | None
     ) = None
@@ -144,7 +146,7 @@ def _told(error: ValidationError) -> str:
         parts = [part for part in each["loc"] if isinstance(part, int) or unknown or part in _NAMES]
         where = "".join(f"[{part}]" if isinstance(part, int) else f".{part[:40]}" for part in parts).removeprefix(".")
         found.setdefault(where or "The body", "unknown, or at the wrong place" if unknown else each["msg"])
-    deepest = [where for where in found if not any(other != where and other.startswith(where) for other in found)]
+    deepest = [where for where in found if not any(other.startswith((f"{where}[", f"{where}.")) for other in found)]
     told = [f"{where}: {found[where]}" for where in deepest[:_SHOWN]]
     return "; ".join([*told, *_more(len(deepest))])
 
@@ -156,21 +158,25 @@ def _more(n: int) -> list[str]:
     return [f"and {n - _SHOWN:,} more"] if n > _SHOWN else []
 
 
-def answers(request: PredictRequest, answered: Answered) -> list[list[dict[str, Any]]] | list[dict[str, Any]]:
+def answers(
+    request: PredictRequest, answered: Answered, calibration: Calibration
+) -> list[list[dict[str, Any]]] | list[dict[str, Any]]:
     """Return what each text is answered: labels with their scores, best first, or records where details are wanted.
 
-    Raises:
-        RefusedError: probabilities are wanted that this model doesn't give.
+    Args:
+        request: what was asked.
+        answered: its texts' scores and what the model makes of them.
+        calibration: the model's own way from scores to probabilities.
     """
     parameters = request.parameters or _NONE
-    predictions = answered.predictions
-    own = "sigmoid" if predictions.decision.many else "softmax"
-    if parameters.function_to_apply not in (None, "none", own):
-        raise RefusedError(f"parameters.function_to_apply: this model's probabilities come by {own}; or take 'none'.")
+    predictions, function = answered.predictions, parameters.function_to_apply
     if parameters.details:
         return predictions.records()
-    raw = request.raw_scores or parameters.function_to_apply == "none"
-    values = answered.scores if raw else predictions.probabilities
+    values = predictions.probabilities
+    if request.raw_scores or function == "none":
+        values = answered.scores
+    elif function is not None:
+        values = replace(calibration, many=function == "sigmoid").probabilities(answered.scores)
     names = [label_text(label) for label in predictions.labels]
     rows = (sorted(zip(names, row, strict=True), key=_by_score) for row in values.tolist())
     return [[{"label": name, "score": score} for name, score in row[: parameters.top_k]] for row in rows]

@@ -13,6 +13,7 @@ import resource
 import signal
 import socket
 import sys
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -26,7 +27,6 @@ from firstbert.serve.options import ServeOptions
 from firstbert.serve.watch import Log, Metrics
 from firstbert.terminal import note
 
-REQUEST_S = 20.0  # from a request's first byte, or a connection's start, to the request's last byte
 HEAD_BYTES = 64_000
 KEEP_ALIVE_S = 75  # longer than proxies keep theirs
 LAME_DUCK_S = 1.0  # after SIGTERM, still taking connections, but no longer keeping them
@@ -63,12 +63,16 @@ class _Joined:
 class Guarded(HttpToolsProtocol):
     """A connection that must bring each request within a time, and its head within a size."""
 
+    def __init__(self, *given: Any, read_timeout_s: float, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.read_timeout_s = read_timeout_s
+
     def connection_made(self, transport: Any) -> None:
         """Start the clock: who connects must ask."""
         super().connection_made(_Joined(transport, self.loop))  # type: ignore[arg-type]
         self.head_bytes = 0
         self.in_head = True
-        self.clock: asyncio.TimerHandle | None = self.loop.call_later(REQUEST_S, self._too_slow)
+        self.clock: asyncio.TimerHandle | None = self.loop.call_later(self.read_timeout_s, self._too_slow)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clock."""
@@ -88,7 +92,7 @@ class Guarded(HttpToolsProtocol):
         self.in_head = True
         self.head_bytes = 0
         self._stop_clock()
-        self.clock = self.loop.call_later(REQUEST_S, self._too_slow)
+        self.clock = self.loop.call_later(self.read_timeout_s, self._too_slow)
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -113,7 +117,7 @@ class Guarded(HttpToolsProtocol):
             self.clock = None
 
     def _too_slow(self) -> None:
-        self._end(408, f"The request wasn't complete within {REQUEST_S:g} s.")
+        self._end(408, f"The request wasn't complete within {self.read_timeout_s:g} s.")
 
     def _end(self, status: int, message: str) -> None:
         """Say why, unless an answer is being sent already, and close."""
@@ -183,13 +187,19 @@ def run(options: ServeOptions) -> None:
         FirstbertError: a model can't be used.
     """
     _raise_file_limit()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it once more after the end
     log = Log(quiet=options.quiet, texts=options.log_texts)
     metrics = Metrics()
-    models = Models(options, metrics, log)
     listener = _listen(options)
+    try:
+        models = Models(options, metrics, log)
+    except BaseException:
+        listener.close()
+        raise
+    guarded: Any = partial(Guarded, read_timeout_s=options.read_timeout_s)
     config = uvicorn.Config(
-        create(options, models, metrics, log), http=Guarded, ws="none", loop="auto", log_config=None,
-        access_log=False, server_header=False, proxy_headers=False, limit_concurrency=options.max_connections,
+        create(options, models, metrics, log), http=guarded, ws="none", loop="auto", log_config=None, access_log=False,
+        server_header=False, proxy_headers=False, limit_concurrency=options.max_connections,
         timeout_keep_alive=KEEP_ALIVE_S, timeout_graceful_shutdown=int(options.deadline_s) + 5, lifespan="on",
     )  # fmt: skip
     gc.collect()
@@ -204,8 +214,12 @@ def _listen(options: ServeOptions) -> socket.socket:
             options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listener = socket.socket(family, kind, proto)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+        except OSError:
+            listener.close()
+            raise
     except OSError as error:
         raise UsageError(
             f"{options.host}:{options.port} can't be listened at ({error.strerror}). Name another --port or --host; "
