@@ -201,8 +201,8 @@ def train(
     }  # fmt: skip
     how = finetuning(learning, finetune, {"validation": validation, "teacher": teacher, "unlabelled": unlabelled})
     options = TrainOptions(
-        data, output, test, test_size, seed, portable, neighbours, max_int8_loss, how, validation, teacher, unlabelled, drop,
-        report, typed(), rows, classifier,
+        data, output, test, test_size, seed, portable, neighbours, max_int8_loss, how, validation, teacher, unlabelled,
+        drop, report, typed(), rows, classifier,
     )  # fmt: skip
     result = run(options, note)
     if json:

@@ -93,6 +93,113 @@ def predict(
 
 
 @app.command(
+    help_epilogue="""Examples:
+
+  firstbert explain model "A slow start, but what an ending."
+  firstbert explain model "A slow start, but what an ending." --html ending.html
+"""
+)
+def explain(
+    model: Path,
+    text: Annotated[str, Input],
+    /,
+    *,
+    html: Path | None = None,
+    method: Literal["auto", "exact", "occlusion"] = "auto",
+    json: Annotated[bool, Flag] = False,
+) -> None:
+    """Show a sentence's way through a model: tokens, every layer, the score, and what each word adds to it.
+
+    Args:
+        model: a model folder; train with --neighbours, and the nearest training sentences are shown too.
+        text: the sentence, or - for stdin.
+        html: a file to write: the same as a page, in pictures, which needs nothing else.
+        method: how what a word adds is found. exact: the terms of the score, where the model reads a mean; occlusion:
+            how far the score falls without the word; auto: exact where it can be had.
+        json: print one JSON object with every number.
+    """
+    import sys
+
+    from firstbert.artifact import load
+    from firstbert.explain import Explainer
+
+    explainer = Explainer.of(load(model), model.resolve().name)
+    trace = explainer(sys.stdin.read().rstrip("\n") if text == "-" else text, method)
+    if html:
+        from firstbert.guide import write
+
+        write(html, trace)
+        note(f"The page is {html}.")
+    if json:
+        print_json(trace.as_dict())
+    elif not html:
+        from rich.console import Console
+
+        from firstbert.drawing import draw
+
+        draw(trace, Console())
+
+
+@app.command(
+    help_epilogue="""Examples:
+
+  firstbert serve model
+  firstbert serve reviews=model-a tickets=model-b --host 0.0.0.0 --port 8080 --api-keys keys.txt
+  curl localhost:8000/predict -d '{"inputs": "What a joy."}'
+"""
+)
+def serve(
+    *model: str,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    threads: int | None = None,
+    api_keys: Path | None = None,
+    cors_origin: Annotated[list[str] | None, Flag] = None,
+    deadline: float = 10.0,
+    max_inputs: int = 1024,
+    max_body_mb: float = 4.0,
+    max_connections: int = 1000,
+    log_texts: Annotated[bool, Flag] = False,
+    quiet: Annotated[bool, Flag] = False,
+) -> None:
+    """Answer over HTTP, as text-embeddings-inference and Hugging Face's inference API do, with a page to look at.
+
+    SIGHUP opens the model folders anew, without a request lost; SIGTERM answers what has come in, and ends.
+
+    Args:
+        model: model folders; name=folder gives one another name than its folder's. The first answers where a request
+            names none, the others at /models/NAME.
+        host: the address to listen at; 0.0.0.0 for all of this machine's.
+        port: 0 takes any that is free.
+        threads: batches encoded side by side; one per core unless given.
+        api_keys: a file of API keys, one a line; FIRSTBERT_API_KEYS may hold some too, with commas between. Each
+            request must bring one of them then: Authorization: Bearer KEY.
+        cors_origin: an origin whose pages may call the service from a browser; may be given several times.
+        deadline: seconds that a request may take.
+        max_inputs: texts of one request.
+        max_body_mb: megabytes of one request.
+        max_connections: open at once.
+        log_texts: write texts and labels into the log too.
+        quiet: log only what goes wrong.
+    """
+    from firstbert.errors import UsageError, missing_extra
+
+    try:
+        from firstbert.serve import server
+        from firstbert.serve.options import ServeOptions
+        from firstbert.serve.options import api_keys as read_keys
+    except ModuleNotFoundError as error:
+        raise missing_extra("The service", "serve") from error
+    if not model:
+        raise UsageError("Name a model folder to serve.")
+    options = ServeOptions(
+        model, host, port, threads, read_keys(api_keys), tuple(cors_origin or ()), deadline, max_inputs,
+        int(max_body_mb * 1e6), max_connections, log_texts, quiet,
+    )  # fmt: skip
+    server.run(options)
+
+
+@app.command(
     help_epilogue="""Example:
 
   firstbert models

@@ -32,7 +32,7 @@ KINDS = {
 _NATIVE = {str, int, float, bool, type(None)}
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # Anything but white space, control and format characters, and blank letters.
-_VISIBLE = re.compile(
+VISIBLE = re.compile(
     "[^\\s\0-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f"
     "\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0]"
 )
@@ -171,7 +171,7 @@ def text_fault(text: Any) -> str | None:
         return "text_type"
     if "\0" in text:
         return "nul"
-    if not _VISIBLE.search(text):
+    if not VISIBLE.search(text):
         return "empty_text"
     return "surrogate" if halved(text) else None
 

@@ -1,0 +1,7 @@
+"""The HTTP service: `firstbert serve MODEL...`.
+
+After job.py on the way of a sentence. Read it in this order: options.py what can be set; watch.py keys, logs, metrics;
+queue.py texts of many requests → batches; schemas.py what comes over the wire; describe.py the same as OpenAPI has it;
+models.py model folders → what answers; gate.py what stands around every request; app.py the routes; server.py
+connections, signals, and the end. Needs the extra "serve"; cli_use.py alone imports it.
+"""

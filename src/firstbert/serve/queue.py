@@ -1,0 +1,210 @@
+"""Texts of many requests → batches → each request's answers.
+
+After watch.py in serve/. Requests wait in one queue for each model; whenever a worker is free it takes the batch that
+holds the text waiting longest, filled up by the encoder's own rule with what is waiting beside it. Nothing waits for
+company: under load there is always some. All but the encoding itself happens on the event loop's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from firstbert.batches import Batch, batch_around
+from firstbert.engine import Engine
+from firstbert.errors import FirstbertError
+from firstbert.predictor import Predictions, Predictor
+from firstbert.serve.watch import ModelMetrics
+from firstbert.targets import BoolArray, DoubleArray
+from firstbert.tokens import Tokens
+
+_LOOKED_AT = 128  # of the texts waiting, when a batch is put together
+
+
+class QueueFullError(FirstbertError):
+    """More is waiting than can be answered in time.
+
+    Attributes:
+        retry_after_s: when there may be room again.
+    """
+
+    http_status = 429
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(f"The queue is full. Try again in {retry_after_s} s.")
+        self.retry_after_s = retry_after_s
+
+
+class TooLateError(FirstbertError):
+    """The deadline passed before there was an answer."""
+
+    http_status = 504
+
+
+@dataclass(frozen=True)
+class Answered:
+    """N texts' scores, (N, C), and what comes of them."""
+
+    scores: DoubleArray
+    predictions: Predictions
+
+
+@dataclass(eq=False)
+class _Request:
+    """One request's texts on their way."""
+
+    scores: DoubleArray
+    truncated: BoolArray
+    left: int
+    done: asyncio.Future[Answered]
+
+
+@dataclass(frozen=True, eq=False)
+class _Waiting:
+    """One text that waits: its ids, whose it is and which of that request's, and since when."""
+
+    ids: Sequence[int]
+    request: _Request
+    row: int
+    since: float
+
+
+class Queue:
+    """The queue of one model.
+
+    Args:
+        predictor: the model.
+        engine: its encoder, opened.
+        deadline_s: how long a request may take.
+        metrics: what is counted.
+    """
+
+    def __init__(self, predictor: Predictor, engine: Engine, deadline_s: float, metrics: ModelMetrics) -> None:
+        self.predictor, self.engine, self.deadline_s, self.metrics = predictor, engine, deadline_s, metrics
+        self.workers = ThreadPoolExecutor(engine.threads, thread_name_prefix="encode")
+        self.waiting: deque[_Waiting] = deque()
+        self.tokens = 0  # waiting
+        self.running = 0  # batches
+        self.seconds_per_token = 1e-4  # of one worker; measured from the first batch on
+
+    async def answer(self, tokens: Tokens) -> Answered:
+        """Return the answers for N texts.
+
+        Raises:
+            QueueFullError: too much is waiting already.
+            TooLateError: the deadline passed.
+        """
+        self._refuse_if_full()
+        loop = asyncio.get_running_loop()
+        n = len(tokens.ids)
+        shape = (n, len(self.predictor.labels))
+        request = _Request(np.empty(shape), np.array(tokens.truncated, np.bool_), n, loop.create_future())
+        now = time.perf_counter()
+        self.waiting.extend(_Waiting(ids, request, row, now) for row, ids in enumerate(tokens.ids))
+        self.tokens += sum(map(len, tokens.ids))
+        late = loop.call_later(self.deadline_s, self._give_up, request)
+        self._start()
+        try:
+            return await request.done
+        finally:
+            late.cancel()
+
+    @property
+    def expected_wait_s(self) -> float:
+        """How long a text would wait that came now."""
+        return self.tokens * self.seconds_per_token / self.engine.threads
+
+    def _refuse_if_full(self) -> None:
+        """What would wait for more than half of its deadline is refused at once, while its sender can still try others.
+
+        Whatever its size, a request finds a place where nothing waits.
+        """
+        if self.waiting and self.expected_wait_s > self.deadline_s / 2:
+            raise QueueFullError(max(1, math.ceil(self.expected_wait_s - self.deadline_s / 2)))
+
+    def _give_up(self, request: _Request) -> None:
+        if not request.done.done():
+            message = f"No answer within {self.deadline_s:g} s; nothing more is done for this request."
+            request.done.set_exception(TooLateError(message))
+
+    # -- batches
+
+    def _start(self) -> None:
+        """Give each free worker a batch, and keep one more ready: whoever finishes goes on at once."""
+        while self.running <= self.engine.threads and (found := self._next()):
+            batch, texts = found
+            alone = self.running == 0 and not self.waiting
+            self.running += 1
+            done = asyncio.get_running_loop().run_in_executor(self.workers, self._encode, batch, alone)
+            done.add_done_callback(partial(self._finish, texts))
+        self.metrics.waiting(len(self.waiting), self.tokens)
+
+    def _next(self) -> tuple[Batch, list[_Waiting]] | None:
+        """Take the batch that holds the text waiting longest; texts that nobody waits for any more are dropped."""
+        looked_at: list[_Waiting] = []
+        while self.waiting and len(looked_at) < _LOOKED_AT:
+            text = self.waiting.popleft()
+            if text.request.done.done():
+                self.tokens -= len(text.ids)
+            else:
+                looked_at.append(text)
+        if not looked_at:
+            return None
+        batch = batch_around([text.ids for text in looked_at], 0, self.engine.batch_tokens, self.engine.threads)
+        taken = set(batch.rows.tolist())
+        self.waiting.extendleft(looked_at[i] for i in reversed(range(len(looked_at))) if i not in taken)
+        self.tokens -= int(batch.lengths.sum())
+        return batch, [looked_at[i] for i in batch.rows]
+
+    def _encode(self, batch: Batch, alone: bool) -> tuple[DoubleArray, float]:
+        """In a worker: the scores, (B, C), and the seconds they took."""
+        start = time.perf_counter()
+        session = self.engine.session_alone if alone else self.engine.session
+        vectors = np.stack(session(batch), axis=1)  # (B, K, D)
+        scores = self.predictor.head.scores(vectors.reshape(len(vectors), -1))
+        return scores, time.perf_counter() - start
+
+    def _finish(self, texts: list[_Waiting], future: asyncio.Future[tuple[DoubleArray, float]]) -> None:
+        self.running -= 1
+        if error := future.exception():
+            for each in texts:
+                if not each.request.done.done():
+                    each.request.done.set_exception(error)
+        else:
+            scores, seconds = future.result()
+            self._note(texts, seconds)
+            for each, row in zip(texts, scores, strict=True):
+                self._place(each, row)
+        self._start()
+
+    def _place(self, text: _Waiting, scores: DoubleArray) -> None:
+        request = text.request
+        request.scores[text.row] = scores
+        request.left -= 1
+        if not request.left and not request.done.done():
+            request.done.set_result(Answered(request.scores, self._predictions(request)))
+
+    def _predictions(self, request: _Request) -> Predictions:
+        predictor = self.predictor
+        probabilities = predictor.calibration.probabilities(request.scores)
+        return Predictions(predictor.labels, probabilities, request.truncated, predictor.decision)
+
+    def _note(self, texts: list[_Waiting], seconds: float) -> None:
+        tokens = sum(len(each.ids) for each in texts)
+        self.seconds_per_token += 0.1 * (seconds / tokens - self.seconds_per_token)
+        started = time.perf_counter() - seconds
+        self.metrics.batch(tokens, seconds, [started - each.since for each in texts])
+
+    async def close(self) -> None:
+        """Wait till all is answered, then let the workers go."""
+        while self.waiting or self.running:
+            await asyncio.sleep(0.01)
+        self.workers.shutdown()

@@ -1,0 +1,194 @@
+"""Connections, signals, and the end: uvicorn, with what it leaves open.
+
+Last of serve/. uvicorn has no bound on the time and the size of a request's head, and closes idle connections at once
+when it is to end; a request that is on its way there at that moment would be lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import resource
+import signal
+import socket
+import sys
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from firstbert.errors import UsageError
+from firstbert.serve.app import create
+from firstbert.serve.gate import problem
+from firstbert.serve.models import Models
+from firstbert.serve.options import ServeOptions
+from firstbert.serve.watch import Log, Metrics
+from firstbert.terminal import note
+
+REQUEST_S = 20.0  # from a request's first byte, or a connection's start, to the request's last byte
+HEAD_BYTES = 64_000
+KEEP_ALIVE_S = 75  # longer than proxies keep theirs
+LAME_DUCK_S = 1.0  # after SIGTERM, still taking connections, but no longer keeping them
+QUIET_S = 0.5  # without a request on any connection, before they are closed
+
+
+class Guarded(HttpToolsProtocol):
+    """A connection that must bring each request within a time, and its head within a size."""
+
+    def connection_made(self, transport: Any) -> None:
+        """Start the clock: who connects must ask."""
+        super().connection_made(transport)
+        self.head_bytes = 0
+        self.in_head = True
+        self.clock: asyncio.TimerHandle | None = self.loop.call_later(REQUEST_S, self._too_slow)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the clock."""
+        self._stop_clock()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Count the head's bytes."""
+        if self.in_head:
+            self.head_bytes += len(data)
+        super().data_received(data)
+        if self.in_head and self.head_bytes > HEAD_BYTES:
+            self._end(431, f"The request's head is longer than {HEAD_BYTES:,} bytes.")
+
+    def on_message_begin(self) -> None:
+        """Start the clock for one more request."""
+        self.in_head = True
+        self.head_bytes = 0
+        self._stop_clock()
+        self.clock = self.loop.call_later(REQUEST_S, self._too_slow)
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """From here on the application bounds the size."""
+        self.in_head = False
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """It is all here."""
+        self._stop_clock()
+        super().on_message_complete()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request has begun that isn't answered yet."""
+        begun = self.in_head and self.head_bytes > 0
+        return begun or (self.cycle is not None and not self.cycle.response_complete)
+
+    def _stop_clock(self) -> None:
+        if self.clock is not None:
+            self.clock.cancel()
+            self.clock = None
+
+    def _too_slow(self) -> None:
+        self._end(408, f"The request wasn't complete within {REQUEST_S:g} s.")
+
+    def _end(self, status: int, message: str) -> None:
+        """Say why, unless an answer is being sent already, and close."""
+        if self.transport.is_closing():
+            return
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+            body = problem(status, message).body
+            head = f"HTTP/1.1 {status} Error\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+            self.transport.write(f"{head}connection: close\r\n\r\n".encode() + body)
+        self.transport.close()
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, ending so that no request is lost that it has taken."""
+
+    def __init__(self, config: uvicorn.Config, models: Models) -> None:
+        super().__init__(config)
+        self.models = models
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and hear of new models."""
+        await super().startup(sockets)
+        for server in self.servers if self.started else ():
+            host, port = server.sockets[0].getsockname()[:2]
+            url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+            self.models.log("listening", url=url, models=list(self.models.folders))
+            if sys.stderr.isatty():
+                note(f"The page is {url}, the API {url}/docs. Ctrl-C ends it.")
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(NotImplementedError, AttributeError):  # Windows knows no SIGHUP
+            loop.add_signal_handler(signal.SIGHUP, lambda: self._background(self.models.reload()))
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def _background(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Say at `/ready` and with each answer that this is the end, take what is coming, then close."""
+        self.models.draining = True
+        self.models.log("draining")
+        self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
+        await self._pause(LAME_DUCK_S)
+        for server in self.servers:
+            server.close()
+        quiet = 0.0
+        while quiet < QUIET_S and self.server_state.connections and not self.force_exit:
+            await asyncio.sleep(0.05)
+            busy = any(isinstance(each, Guarded) and each.busy for each in self.server_state.connections)
+            quiet = 0.0 if busy else quiet + 0.05
+        await super().shutdown(sockets)
+        self.models.log("ended")
+
+    async def _pause(self, seconds: float) -> None:
+        for _ in range(int(seconds / 0.05)):
+            if not self.server_state.connections or self.force_exit:
+                return
+            await asyncio.sleep(0.05)
+
+
+def run(options: ServeOptions) -> None:
+    """Serve until a signal ends it.
+
+    Raises:
+        UsageError: the address can't be had.
+        FirstbertError: a model can't be used.
+    """
+    _raise_file_limit()
+    log = Log(quiet=options.quiet, texts=options.log_texts)
+    metrics = Metrics()
+    models = Models(options, metrics, log)
+    listener = _listen(options)
+    config = uvicorn.Config(
+        create(options, models, metrics, log), http=Guarded, ws="none", loop="auto", log_config=None,
+        access_log=False, server_header=False, proxy_headers=False, limit_concurrency=options.max_connections,
+        timeout_keep_alive=KEEP_ALIVE_S, timeout_graceful_shutdown=int(options.deadline_s) + 5, lifespan="on",
+    )  # fmt: skip
+    gc.collect()
+    gc.freeze()  # what is here now stays: nothing to search for garbage
+    Server(config, models).run(sockets=[listener])
+
+
+def _listen(options: ServeOptions) -> socket.socket:
+    """Take the address, before a model is opened for nothing."""
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(
+            options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, proto)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        raise UsageError(
+            f"{options.host}:{options.port} can't be listened at ({error.strerror}). Name another --port or --host; "
+            "0 takes any port that is free."
+        ) from error
+    return listener
+
+
+def _raise_file_limit() -> None:
+    """Each connection is an open file; many systems allow 1,024 unless asked for more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 65536)), hard))
