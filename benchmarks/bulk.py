@@ -7,7 +7,6 @@ counts with. Figures go to results/bulk.json, part by part, and from there to th
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -18,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import bulk_report, bulk_rows, commands, encoders, machine, texts
+from benchmarks import bulk_report, bulk_rows, commands, encoders, texts
 from benchmarks.bench import ROOT, BenchError, Results, note
 from benchmarks.bulk_peers import SYSTEMS
 from benchmarks.commands import Commands
@@ -107,14 +106,6 @@ class Bulk(Commands):
         if done.returncode:
             raise BenchError(f"{' '.join(map(str, command[1:4]))}: {done.stderr.strip()[-1500:]}")
         return done.stdout, json.loads(facts.read_text())
-
-    @property
-    def variables(self) -> dict[str, str]:
-        """The environment of all that is run: paths whole, since Ray's workers begin elsewhere."""
-        found = machine.variables() | {"FIRSTBERT_PROGRESS": "0"}
-        if path := found.get("PYTHONPATH"):
-            found["PYTHONPATH"] = os.pathsep.join(str(Path(one).resolve()) for one in path.split(os.pathsep))
-        return found
 
     def predict(self, model: Path, source: Path, output: str, *more: object, python: Path | None = None) -> Any:
         """Label a file by the command line; return its own figures beside wall seconds and peak."""

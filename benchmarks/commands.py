@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import os
 import subprocess
 import sys
 import time
@@ -156,6 +157,14 @@ class Commands:
             writer.writerows([("text", "label"), *rows])
         return path
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment of what is run: paths whole, since some begin elsewhere."""
+        found = machine.variables() | {"FIRSTBERT_PROGRESS": "0"}
+        if path := found.get("PYTHONPATH"):
+            found["PYTHONPATH"] = os.pathsep.join(str(Path(one).resolve()) for one in path.split(os.pathsep))
+        return found
+
     def command(self, *arguments: object, cold: bool = False) -> tuple[Any, float]:
         """Run `firstbert … --json`; return what it prints, None for nothing, and its seconds from start to end.
 
@@ -166,7 +175,7 @@ class Commands:
         Raises:
             BenchError: the command failed.
         """
-        variables = machine.variables() | {"FIRSTBERT_PROGRESS": "0"}
+        variables = self.variables
         if cold:
             variables["FIRSTBERT_VECTOR_CACHE"] = "0"
         command = [str(self.options.python), "-m", "firstbert", *map(str, arguments), "--json"]
