@@ -20,7 +20,7 @@ from benchmarks import commands, serve_report
 from benchmarks.bench import ROOT, BenchError, Results, note
 from benchmarks.serve_answers import judge, of_term, summary
 from benchmarks.serve_mixed import mixed, of_kinds
-from benchmarks.serve_process import Server, Watch
+from benchmarks.serve_process import ENDS, Server, Watch
 from benchmarks.serve_servers import SETTINGS, Contender, Options, Serving
 
 ROUNDS = 3
@@ -162,10 +162,10 @@ def _halves(watch: Watch, seconds: float) -> dict[str, int]:
 
 def term(serving: Serving) -> dict[str, Any]:
     """End a server while all clients wait for answers."""
-    ours, seconds = serving.ours("last"), serving.seconds(TRIAL_S)
-    with serving.server(ours) as server:
+    ours, after = serving.ours("last"), serving.seconds(TRIAL_S) / 2
+    with serving.server(ours) as server:  # clients end as they are refused, long before the load's time is over
         found = serving.load(
-            ours, port=server.port, clients=CLIENTS, seconds=seconds, term=server.process.pid, term_after=seconds / 2
+            ours, port=server.port, clients=CLIENTS, seconds=after + ENDS, term=server.process.pid, term_after=after
         )
         code = server.wait()
     judged = judge(found["answers"], ours.expected or [], _OURS)

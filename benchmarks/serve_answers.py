@@ -20,7 +20,7 @@ Expected = Sequence[Any]  # for each request: [label, score] best first, a list 
 
 
 def summary(found: Mapping[str, Any], since: float, until: float) -> dict[str, Any]:
-    """Return counts of all, and of what ended between two moments: answers a second and their latencies.
+    """Return counts of all, what was sent a second, and between two moments the answers a second and their latencies.
 
     Args:
         found: as serve_load.py writes it.
@@ -35,6 +35,7 @@ def summary(found: Mapping[str, Any], since: float, until: float) -> dict[str, A
     return {
         "statuses": counts(status),
         "requests": len(status),
+        "sent_rate": float(((status != UNSENT) & (start < until)).sum()) / until,
         "rate": float(counted.sum()) / (until - since),
         "latency": {f"p{q}": _percentile(seconds[timed], q) for q in (50, 95, 99)} | {"n": int(timed.sum())},
         "load_cpu": found["cpu"],

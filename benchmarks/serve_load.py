@@ -13,6 +13,7 @@ latency counts from the moment at which it was due.
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import json
 import os
@@ -209,11 +210,8 @@ class _Loop:
         """Send the next request on an idle connection or a new one."""
         index = (self.load.first + self.sent) % len(self.wires)
         self.sent += 1
-        if self.idle:
-            connection = self.idle.pop()
-        elif len(self.busy) < max(self.load.connections, self.load.clients):
-            connection = self._open()
-        else:
+        connection = self.idle.pop() if self.idle else self._open()
+        if connection is None:
             self._note(index, UNSENT, due)
             return
         connection.index, connection.start = index, due
@@ -223,11 +221,16 @@ class _Loop:
 
     # -- connections
 
-    def _open(self) -> _Connection:
+    def _open(self) -> _Connection | None:
+        """Open a connection; None where there are as many as may be, or this machine has no port left."""
+        if len(self.busy) >= max(self.load.connections, self.load.clients):
+            return None
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.connect_ex((HOST, self.load.port))
+        if sock.connect_ex((HOST, self.load.port)) == errno.EADDRNOTAVAIL:
+            sock.close()
+            return None
         self.found.opened += 1
         connection = _Connection(sock)
         self.selector.register(sock, selectors.EVENT_READ, connection)

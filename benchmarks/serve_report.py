@@ -181,15 +181,16 @@ def _throughput(parts: Parts) -> list[str]:
     if not runs:
         return []
     rows: list[list[Cell]] = []
-    for name in sorted(_names(runs), key=lambda name: -_median(runs, lambda run: run[name]["rate"])):
-        of = [run[name] for run in runs]
+    every = {name: [run[name] for run in runs] for name in _names(runs)}
+    for name, of in sorted(every.items(), key=lambda item: -_median(item[1], lambda run: run["rate"])):
         share = None if name.startswith(INSIDE) else _ratio(_share(runs, name, _inside(name)))
         rows.append([name, _count(_median(of, lambda run: run["rate"])), share, *_of_server(of)])
     text = (
-        f"64 clients, each sending one of SST-2's test sentences when it has the answer to the last; median of {len(runs)} "
-        "rounds in turns, shares formed within rounds. *In-process* labels the same sentences as files are labelled. "
-        "*Load* is the CPU time that sending and reading took, a share of one core. *Wrong* counts answers with another "
-        "label than the library's, or a score further off than 1e-6 (1e-4 for another library's arithmetic)."
+        "64 clients, each sending one of SST-2's test sentences when it has the answer to the last; median of "
+        f"{len(runs)} rounds in turns, shares formed within rounds. *In-process* labels the same sentences as files "
+        "are labelled. *Load* is the CPU time that sending and reading took, a share of one core. *Wrong* counts answers "
+        "with another label than the library's, or a score further off than 1e-6 (1e-4 for another library's "
+        "arithmetic)."
     )
     head = ["", "rows/s", "of in-process", "p50 ms", "p95 ms", "p99 ms", "peak MB", "load", "not 200", "wrong"]
     return block("64 clients at once", text, head, rows)
@@ -227,8 +228,8 @@ def _latency(parts: Parts) -> list[str]:
         for name, title in (("in-process", "`predictor.predict([text])`"), ("served", "a request"))
     ]
     text = (
-        f"One text at a time, nothing else to do: one client on one connection, and the same calls inside a process, in "
-        f"turns; {found[0]['n']:,} of each a round, median of {len(found)} rounds."
+        "One text at a time, nothing else to do: one client on one connection, and the same calls inside a process, "
+        f"in turns; {found[0]['n']:,} of each a round, median of {len(found)} rounds."
     )
     return block("One request at a time", text, ["", "p50 ms", "p99 ms"], rows)
 
@@ -241,13 +242,13 @@ def _flood(parts: Parts) -> list[str]:
     for name, title in (("before", "before, 64 clients"), ("flood", "the flood"), ("after", "after it, 64 clients")):
         run = part[name]
         cells = [_count(run["rate"]), _ms(run["latency"]["p50"]), _ms(run["latency"]["p99"])]
-        rows.append([title, _count(run["requests"] / run["wall"]), *cells, _statuses(run["statuses"]),
+        rows.append([title, _count(run["sent_rate"]), *cells, _statuses(run["statuses"]),
                      run["answers"]["wrong"]])  # fmt: skip
     text = (
-        f"Requests come at ten times the rate that 64 clients reached, {_count(part['flood']['asked_rate'])} a second for "
-        "a minute, whether they are answered or not; latency counts from the moment at which a request was due. Sending "
-        f"took {_ratio(part['flood']['load_cpu'] / part['flood']['wall'])} of a core. *Unsent*: the load had no "
-        f"connection left. The server {'still ran' if part['alive'] else '**had ended**'}, and SIGTERM ended it with "
+        f"Requests come at ten times the rate that 64 clients reached, {_count(part['flood']['asked_rate'])} a second "
+        "for a minute, whether they are answered or not; latency counts from the moment at which a request was due. "
+        f"Sending took {_ratio(part['flood']['load_cpu'] / part['flood']['wall'])} of a core. *Unsent*: the load had "
+        f"no connection left. The server {'still ran' if part['alive'] else '**had ended**'}, and SIGTERM ended it with "
         f"code {part['exit']}."
     )
     head = ["", "sent/s", "answered/s", "p50 ms", "p99 ms", "how they ended", "wrong"]
@@ -279,8 +280,8 @@ def _term(parts: Parts) -> list[str]:
     rows.append(["exit codes", ", ".join(str(one["exit"]) for one in ends)])
     slowest = max(one["last_answer"] for one in ends)
     text = (
-        f"{len(ends)} servers, each ended while 64 clients wait; a client whose connection ends tries another, until that "
-        f"is refused. The last answer came {_ms(slowest)} ms after the signal, at most."
+        f"{len(ends)} servers, each ended while 64 clients wait; a client whose connection ends tries another, until "
+        f"that is refused. The last answer came {_ms(slowest)} ms after the signal, at most."
     )
     return block("SIGTERM under load", text, ["", ""], rows)
 
@@ -294,9 +295,9 @@ def _soak(parts: Parts) -> list[str]:
     ]
     rss, load = part["rss"], part["load"]
     text = (
-        f"16 clients for {load['wall'] / 60:.0f} minutes: texts of one to sixteen sentences, lists of 1 to 32, requests "
-        f"that can't be answered, explanations. {_count(part['answers']['checked'])} answers were held against the "
-        f"library's, {part['answers']['wrong']} were wrong; the largest difference of a score is "
+        f"16 clients for {load['wall'] / 60:.0f} minutes: texts of one to sixteen sentences, lists of 1 to 32, "
+        f"requests that can't be answered, explanations. {_count(part['answers']['checked'])} answers were held against "
+        f"the library's, {part['answers']['wrong']} were wrong; the largest difference of a score is "
         f"{_tiny(part['answers']['furthest'])}. After the first minute the server held {_mb(rss['least'])} to "
         f"{_mb(rss['most'])} MB, with a slope of {rss['slope'] / 1e6:+.2f} MB a minute."
     )
