@@ -140,9 +140,11 @@ class _Loop:
 
     @property
     def over(self) -> bool:
-        """Whether no more is to be sent."""
-        limit = self.load.limit
-        return self.now() >= self.load.seconds or (limit is not None and self.sent >= limit)
+        """Whether no more is to be sent: an open loop sends all that is due in its time, however late."""
+        load = self.load
+        if load.limit is not None and self.sent >= load.limit:
+            return True
+        return (self.now() if load.rate is None else self.sent / load.rate) >= load.seconds
 
     def run(self) -> Found:
         load, found = self.load, self.found

@@ -188,8 +188,8 @@ def _throughput(parts: Parts) -> list[str]:
     text = (
         "64 clients, each sending one of SST-2's test sentences when it has the answer to the last; median of "
         f"{len(runs)} rounds in turns, shares formed within rounds. *In-process* labels the same sentences as files "
-        "are labelled. *Load* is the CPU time that sending and reading took, a share of one core. *Wrong* counts answers "
-        "with another label than the library's, or a score further off than 1e-6 (1e-4 for another library's "
+        "are labelled. *Load* is the CPU time that sending and reading took, a share of one core. *Wrong* counts "
+        "answers with another label than the library's, or a score further off than 1e-6 (1e-4 for another library's "
         "arithmetic)."
     )
     head = ["", "rows/s", "of in-process", "p50 ms", "p95 ms", "p99 ms", "peak MB", "load", "not 200", "wrong"]
@@ -248,8 +248,8 @@ def _flood(parts: Parts) -> list[str]:
         f"Requests come at ten times the rate that 64 clients reached, {_count(part['flood']['asked_rate'])} a second "
         "for a minute, whether they are answered or not; latency counts from the moment at which a request was due. "
         f"Sending took {_ratio(part['flood']['load_cpu'] / part['flood']['wall'])} of a core. *Unsent*: the load had "
-        f"no connection left. The server {'still ran' if part['alive'] else '**had ended**'}, and SIGTERM ended it with "
-        f"code {part['exit']}."
+        f"no connection left. The server {'still ran' if part['alive'] else '**had ended**'}, and SIGTERM ended it "
+        f"with code {part['exit']}."
     )
     head = ["", "sent/s", "answered/s", "p50 ms", "p99 ms", "how they ended", "wrong"]
     return block("Ten times too many", text, head, rows)
@@ -296,8 +296,8 @@ def _soak(parts: Parts) -> list[str]:
     rss, load = part["rss"], part["load"]
     text = (
         f"16 clients for {load['wall'] / 60:.0f} minutes: texts of one to sixteen sentences, lists of 1 to 32, "
-        f"requests that can't be answered, explanations. {_count(part['answers']['checked'])} answers were held against "
-        f"the library's, {part['answers']['wrong']} were wrong; the largest difference of a score is "
+        f"requests that can't be answered, explanations. {_count(part['answers']['checked'])} answers were held "
+        f"against the library's, {part['answers']['wrong']} were wrong; the largest difference of a score is "
         f"{_tiny(part['answers']['furthest'])}. After the first minute the server held {_mb(rss['least'])} to "
         f"{_mb(rss['most'])} MB, with a slope of {rss['slope'] / 1e6:+.2f} MB a minute."
     )
