@@ -13,7 +13,6 @@ from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Any
 
-import numpy as np
 from fastapi import FastAPI, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.middleware.cors import CORSMiddleware
@@ -126,7 +125,10 @@ class _Routes:
     def _tell(self, ask: Ask, asked: PredictRequest, answered: Answered, limit: int) -> dict[str, str]:
         """Note for the log, and return as headers, which texts were cut and which answers are unsure."""
         predictions = answered.predictions
-        cut, unsure = (np.flatnonzero(rows).tolist() for rows in (predictions.truncated, predictions.unsure))
+        cut, unsure = (
+            [i for i, is_so in enumerate(rows.tolist()) if is_so]
+            for rows in (predictions.truncated, predictions.unsure)
+        )
         if cut and not asked.truncate:
             raise TooLargeError(f"inputs {_some(cut)}: longer than {limit} tokens, and truncate is false.")
         facts = {"texts": asked.texts, "labels": predictions.best()} if self.log.texts else {}

@@ -6,6 +6,7 @@ After describe.py in serve/.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -71,7 +72,10 @@ class Served:
 
     async def answer(self, texts: list[str]) -> Answered:
         """Return the answers; see `Queue.answer`."""
-        return await self.queue.answer(await self._tokens(texts))
+        start = time.perf_counter()
+        tokens = await self._tokens(texts)
+        self.metrics.stage("tokenize", time.perf_counter() - start)
+        return await self.queue.answer(tokens)
 
     async def _tokens(self, texts: list[str]) -> Tokens:
         tokenizer = self.explainer.engine.tokenizer

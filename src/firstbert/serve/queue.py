@@ -62,6 +62,7 @@ class _Request:
     """One request's texts on their way."""
 
     scores: DoubleArray
+    probabilities: DoubleArray
     truncated: BoolArray
     left: int
     done: asyncio.Future[Answered]
@@ -75,6 +76,15 @@ class _Waiting:
     request: _Request
     row: int
     since: float
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    """What a worker makes of a batch: scores and probabilities, (B, C), and the seconds it took."""
+
+    scores: DoubleArray
+    probabilities: DoubleArray
+    seconds: float
 
 
 class Queue:
@@ -106,7 +116,9 @@ class Queue:
         loop = asyncio.get_running_loop()
         n = len(tokens.ids)
         shape = (n, len(self.predictor.labels))
-        request = _Request(np.empty(shape), np.array(tokens.truncated, np.bool_), n, loop.create_future())
+        request = _Request(
+            np.empty(shape), np.empty(shape), np.array(tokens.truncated, np.bool_), n, loop.create_future()
+        )
         now = time.perf_counter()
         self.waiting.extend(_Waiting(ids, request, row, now) for row, ids in enumerate(tokens.ids))
         self.tokens += sum(map(len, tokens.ids))
@@ -158,44 +170,44 @@ class Queue:
                 looked_at.append(text)
         if not looked_at:
             return None
-        batch = batch_around([text.ids for text in looked_at], 0, self.engine.batch_tokens, self.engine.threads)
+        plenty = self.tokens > self.engine.batch_tokens * self.engine.threads  # and more will come: no need to share
+        batch = batch_around(
+            [text.ids for text in looked_at], 0, self.engine.batch_tokens, 1 if plenty else self.engine.threads
+        )
         taken = set(batch.rows.tolist())
         self.waiting.extendleft(looked_at[i] for i in reversed(range(len(looked_at))) if i not in taken)
         self.tokens -= int(batch.lengths.sum())
         return batch, [looked_at[i] for i in batch.rows]
 
-    def _encode(self, batch: Batch, alone: bool) -> tuple[DoubleArray, float]:
-        """In a worker: the scores, (B, C), and the seconds they took."""
+    def _encode(self, batch: Batch, alone: bool) -> _Encoded:
+        """In a worker."""
         start = time.perf_counter()
         session = self.engine.session_alone if alone else self.engine.session
         vectors = np.stack(session(batch), axis=1)  # (B, K, D)
         scores = self.predictor.head.scores(vectors.reshape(len(vectors), -1))
-        return scores, time.perf_counter() - start
+        return _Encoded(scores, self.predictor.calibration.probabilities(scores), time.perf_counter() - start)
 
-    def _finish(self, texts: list[_Waiting], future: asyncio.Future[tuple[DoubleArray, float]]) -> None:
+    def _finish(self, texts: list[_Waiting], future: asyncio.Future[_Encoded]) -> None:
         self.running -= 1
         if error := future.exception():
             for each in texts:
                 if not each.request.done.done():
                     each.request.done.set_exception(error)
         else:
-            scores, seconds = future.result()
-            self._note(texts, seconds)
-            for each, row in zip(texts, scores, strict=True):
-                self._place(each, row)
+            found = future.result()
+            self._note(texts, found.seconds)
+            for row, text in enumerate(texts):
+                self._place(text, found.scores[row], found.probabilities[row])
         self._start()
 
-    def _place(self, text: _Waiting, scores: DoubleArray) -> None:
+    def _place(self, text: _Waiting, scores: DoubleArray, probabilities: DoubleArray) -> None:
         request = text.request
-        request.scores[text.row] = scores
+        request.scores[text.row], request.probabilities[text.row] = scores, probabilities
         request.left -= 1
         if not request.left and not request.done.done():
-            request.done.set_result(Answered(request.scores, self._predictions(request)))
-
-    def _predictions(self, request: _Request) -> Predictions:
-        predictor = self.predictor
-        probabilities = predictor.calibration.probabilities(request.scores)
-        return Predictions(predictor.labels, probabilities, request.truncated, predictor.decision)
+            labels, decision = self.predictor.labels, self.predictor.decision
+            predictions = Predictions(labels, request.probabilities, request.truncated, decision)
+            request.done.set_result(Answered(request.scores, predictions))
 
     def _note(self, texts: list[_Waiting], seconds: float) -> None:
         tokens = sum(len(each.ids) for each in texts)

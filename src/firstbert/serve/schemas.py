@@ -172,11 +172,12 @@ def answers(request: PredictRequest, answered: Answered) -> list[list[dict[str, 
     raw = request.raw_scores or parameters.function_to_apply == "none"
     values = answered.scores if raw else predictions.probabilities
     names = [label_text(label) for label in predictions.labels]
-    order = (-values).argsort(axis=1, kind="stable")[:, : parameters.top_k]
-    return [
-        [{"label": names[c], "score": row[c]} for c in best]
-        for row, best in zip(values.tolist(), order.tolist(), strict=True)
-    ]
+    rows = (sorted(zip(names, row, strict=True), key=_by_score) for row in values.tolist())
+    return [[{"label": name, "score": score} for name, score in row[: parameters.top_k]] for row in rows]
+
+
+def _by_score(item: tuple[str, float]) -> float:
+    return -item[1]
 
 
 _NONE = Parameters()

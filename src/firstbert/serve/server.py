@@ -33,12 +33,39 @@ LAME_DUCK_S = 1.0  # after SIGTERM, still taking connections, but no longer keep
 QUIET_S = 0.5  # without a request on any connection, before they are closed
 
 
+class _Joined:
+    """A transport that sends what is written in one go, an answer's head and body, at once."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._loop = transport, loop
+        self._parts: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        """Send this soon."""
+        if not self._parts:
+            self._loop.call_soon(self._send)
+        self._parts.append(data)
+
+    def close(self) -> None:
+        """Send what is left, then close."""
+        self._send()
+        self._transport.close()
+
+    def _send(self) -> None:
+        parts, self._parts = self._parts, []
+        if parts:
+            self._transport.write(b"".join(parts))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 class Guarded(HttpToolsProtocol):
     """A connection that must bring each request within a time, and its head within a size."""
 
     def connection_made(self, transport: Any) -> None:
         """Start the clock: who connects must ask."""
-        super().connection_made(transport)
+        super().connection_made(_Joined(transport, self.loop))  # type: ignore[arg-type]
         self.head_bytes = 0
         self.in_head = True
         self.clock: asyncio.TimerHandle | None = self.loop.call_later(REQUEST_S, self._too_slow)

@@ -16,6 +16,7 @@ import sys
 import time
 import uuid
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import IO, Any
 
 from prometheus_client import (
@@ -93,9 +94,7 @@ class Log:
         """Write what happened, with facts about it; those that are None are left out."""
         if self.quiet and level == "info":
             return
-        now = time.time()
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now * 1000) % 1000:03d}Z"
-        line = {"time": stamp, "level": level, "event": event}
+        line = {"time": _utc(time.time_ns() // 1_000_000), "level": level, "event": event}
         line |= {name: value for name, value in facts.items() if value is not None}
         self._lines.append(json.dumps(line, default=str) + "\n")
         if event != "request":
@@ -116,6 +115,15 @@ class Log:
         lines, self._lines = self._lines, []
         file.write("".join(lines))
         file.flush()
+
+
+@lru_cache(maxsize=1)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+
+
+def _utc(milliseconds: int) -> str:
+    return f"{_second(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
 
 
 # ---------------------------------------------------------------- what is counted
@@ -203,8 +211,10 @@ class ModelMetrics:
     def answered(self, predictions: Predictions) -> None:
         """Count what was answered."""
         self._answered.inc(len(predictions.truncated))
-        self._truncated.inc(int(predictions.truncated.sum()))
-        self._unsure.inc(int(predictions.unsure.sum()))
+        if predictions.truncated.any():
+            self._truncated.inc(int(predictions.truncated.sum()))
+        if predictions.unsure.any():
+            self._unsure.inc(int(predictions.unsure.sum()))
 
     def ready(self, is_so: bool) -> None:
         """Note whether the model may answer."""
