@@ -6,7 +6,7 @@ EXTRAS ?= test
 # Bytecode is made for what is imported, not for all that is installed: 70 MB less.
 INSTALL = $(BIN)/python -m pip install -q --no-compile
 
-.PHONY: tutorial test test-slow lint bench trust finetune bulk docs golden clean
+.PHONY: tutorial test test-slow lint bench trust finetune bulk serve-bench docs golden clean
 
 tutorial: $(BIN)/firstbert
 	$(BIN)/firstbert tutorial
@@ -71,8 +71,24 @@ bulk: $(VENV)/.installed-ray .venv-finetune/.installed
 	$(BIN)/python -m benchmarks.bulk $(SECTION) $(if $(QUICK),--quick) $(if $(FORCE),--force) \
 		$(if $(SST2),--sst2 $(SST2)) $(if $(MPNET),--mpnet $(MPNET))
 
+# firstbert serve: against other servers and in-process bulk, one request at a time, flooded, ended under load, for ten
+# minutes. SECTION, SST2, QUICK and FORCE as above; docs/serving.md has the rest.
+serve-bench: $(VENV)/.installed-serve .venv-serve/.installed .venv-infinity/.installed
+	$(BIN)/python -m benchmarks.serve $(SECTION) $(if $(QUICK),--quick) $(if $(FORCE),--force) \
+		$(if $(SST2),--sst2 $(SST2))
+
+.venv-serve/.installed: benchmarks/requirements-serve.txt
+	$(PYTHON) -m venv .venv-serve
+	.venv-serve/bin/python -m pip install -q --no-compile -r $<
+	@touch $@
+
+.venv-infinity/.installed: benchmarks/requirements-infinity.txt
+	$(PYTHON) -m venv .venv-infinity
+	.venv-infinity/bin/python -m pip install -q --no-compile -r $<
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .venv-bench .venv-bench-optimum .venv-cleanlab .venv-finetune dist build
+	rm -rf $(VENV) .venv-bench .venv-bench-optimum .venv-cleanlab .venv-finetune .venv-serve .venv-infinity dist build
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -6,9 +6,7 @@ counts with. Figures go to results/bulk.json, part by part, and from there to th
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -19,12 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import bulk_report, bulk_rows, commands, encoders, machine, texts
+from benchmarks import bulk_report, bulk_rows, commands, encoders, texts
 from benchmarks.bench import ROOT, BenchError, Results, note
 from benchmarks.bulk_peers import SYSTEMS
 from benchmarks.commands import Commands
 from firstbert.artifact import load
-from firstbert.session import usable_cores
 
 ROUNDS = 3
 PEERS_ROWS, RATE_ROWS, TRAIN_ROWS = 10_000, 20_000, 2_000
@@ -40,10 +37,6 @@ TOKENS = {"minilm": 60_000, "mpnet": 8_000, "tiny": 1_200_000}  # encoded at a t
 WORKERS = 8  # of a cluster whose workers only wait
 CLUSTERS = (8, 32, 128, 512)  # cores that they stand for
 FREE_ROWS, WAITED_S = 400_000, 20.0
-_QUIET = {
-    "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1",
-    "PYTHONWARNINGS": "ignore", "TRANSFORMERS_VERBOSITY": "error",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,14 +107,6 @@ class Bulk(Commands):
             raise BenchError(f"{' '.join(map(str, command[1:4]))}: {done.stderr.strip()[-1500:]}")
         return done.stdout, json.loads(facts.read_text())
 
-    @property
-    def variables(self) -> dict[str, str]:
-        """The environment of all that is run: paths whole, since Ray's workers begin elsewhere."""
-        found = machine.variables() | {"FIRSTBERT_PROGRESS": "0"}
-        if path := found.get("PYTHONPATH"):
-            found["PYTHONPATH"] = os.pathsep.join(str(Path(one).resolve()) for one in path.split(os.pathsep))
-        return found
-
     def predict(self, model: Path, source: Path, output: str, *more: object, python: Path | None = None) -> Any:
         """Label a file by the command line; return its own figures beside wall seconds and peak."""
         target = self.options.work / output
@@ -148,7 +133,7 @@ class Bulk(Commands):
         if not self.options.peers.exists():
             raise BenchError(f"no {self.options.peers}")
         question, answer = self._passing(job | {"threads": self.options.threads})
-        quiet = _QUIET | {"OMP_NUM_THREADS": str(self.options.threads), "PYTHONPATH": ""}
+        quiet = commands.QUIET | {"OMP_NUM_THREADS": str(self.options.threads), "PYTHONPATH": ""}
         facts = self.timed([self.options.peers, "-m", "benchmarks.bulk_peers", question, answer], **quiet)[1]
         found = json.loads(answer.read_text())
         del found["versions"]  # the header has them
@@ -165,16 +150,7 @@ class Bulk(Commands):
         """What the file begins with."""
         found = super().header
         asked = {name: getattr(self.options, name) for name in ("peers", "ray")}
-        return found | {"versions": found["versions"] | {name: _versions(path) for name, path in asked.items()}}
-
-
-def _versions(python: Path) -> dict[str, str]:
-    if not python.exists():
-        return {}
-    ask = "import json; from benchmarks import machine; print(json.dumps(machine.versions()))"
-    done = subprocess.run([python, "-c", ask], cwd=ROOT, capture_output=True, text=True, check=True)
-    found: dict[str, str] = json.loads(done.stdout)
-    return found
+        return found | {"versions": found["versions"] | {name: commands.versions(path) for name, path in asked.items()}}
 
 
 # ---------------------------------------------------------------- sections
@@ -312,48 +288,18 @@ def measure(options: Options, sections: Sequence[str]) -> Results:
 
 def parse(arguments: Sequence[str]) -> tuple[list[str], Options]:
     """Return the sections asked for, and the options."""
-    parser = argparse.ArgumentParser(prog="bulk", description=__doc__)
-    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"{', '.join(SECTIONS)}; all, unless given")
-    parser.add_argument("--sst2", type=Path, default=None, help="SST-2's folder; fetched, unless given")
-    parser.add_argument("--mpnet", type=Path, default=None, help="MPNet's folder; left out, unless given")
-    parser.add_argument("--results", type=Path, default=None)
-    parser.add_argument("--work", type=Path, default=ROOT / "build" / "bulk")
-    parser.add_argument("--python", type=Path, default=Path(sys.executable), help="of firstbert")
+    parser = commands.parser("bulk", __doc__, SECTIONS)
     parser.add_argument("--ray", type=Path, default=None, help="of firstbert with Ray; the same, unless given")
     parser.add_argument("--peers", type=Path, default=ROOT / ".venv-finetune" / "bin" / "python")
-    parser.add_argument("--threads", type=int, default=usable_cores())
-    parser.add_argument("--quick", action="store_true", help="only see that all works")
-    parser.add_argument("--force", action="store_true", help="measure the sections anew")
-    given = parser.parse_args(arguments)
-    if unknown := set(given.sections) - set(SECTIONS):
-        parser.error(f"no section {unknown.pop()!r}; these are: {', '.join(SECTIONS)}")
-    results = given.results or (given.work / "quick" if given.quick else ROOT / "benchmarks" / "results")
-    options = Options(
-        data=given.sst2.resolve() if given.sst2 else None,
-        mpnet=str(given.mpnet.resolve()) if given.mpnet else None,
-        results=results.resolve(),
-        work=(given.work / "files" if given.quick else given.work).resolve(),
-        python=given.python.absolute(),
-        threads=given.threads,
-        quick=given.quick,
-        force=given.force or given.quick,
-        peers=given.peers.absolute(),
-        ray=(given.ray or given.python).absolute(),
-    )
-    return given.sections or list(SECTIONS), options
+    names, given, shared = commands.asked(parser, SECTIONS, arguments)
+    ray = (given.ray or given.python).absolute()
+    return names, Options(**shared, peers=given.peers.absolute(), ray=ray)
 
 
 def main() -> None:
     sections, options = parse(sys.argv[1:])
-    if not options.mpnet:
-        note("MPNet is left out: name its folder with --mpnet (make bulk MPNET=FOLDER).")
-    results = measure(options, sections)
-    if not options.quick:
-        bulk_report.write(results.parts)
-    print(bulk_report.render(results.parts))
-    note(f"results: {results.path}")
-    if results.failed:
-        sys.exit(f"Not measured: {', '.join(results.failed)}. Run it again: what is there is kept.")
+    commands.say_left_out(options)
+    commands.tell(measure(options, sections), options, bulk_report.write, bulk_report.render)
 
 
 if __name__ == "__main__":

@@ -1,22 +1,33 @@
-"""What sections that run firstbert's own command line share: SST-2, encoders, files, results kept part by part."""
+"""What sections that run firstbert's own command line share: options, SST-2, encoders, files, results kept by part."""
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
+import os
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from benchmarks import machine, texts
-from benchmarks.bench import BenchError, Results
+from benchmarks.bench import ROOT, BenchError, Results, note
 from firstbert.catalog import dataset
+from firstbert.session import usable_cores
 from firstbert.sources import fetch
 
 FEW = 300  # rows of each part of SST-2 in a quick run
+QUIET = {  # for peers, which else look things up and tell of themselves
+    "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1",
+    "PYTHONWARNINGS": "ignore", "TRANSFORMERS_VERBOSITY": "error",
+}  # fmt: skip
+Parts = dict[str, Any]
+Parser, Given = argparse.ArgumentParser, argparse.Namespace
+_MPNET = "MPNet's folder; left out, unless given"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +53,61 @@ class Options:
     threads: int
     quick: bool = False
     force: bool = False
+
+
+# ---------------------------------------------------------------- what can be asked for
+
+
+def parser(prog: str, about: str | None, sections: Collection[str], mpnet: str | None = _MPNET) -> Parser:
+    """Return a parser of the options that all such measurements have; `mpnet` is that option's help, None for none."""
+    found = argparse.ArgumentParser(prog=prog, description=about)
+    found.add_argument("sections", nargs="*", metavar="SECTION", help=f"{', '.join(sections)}; all, unless given")
+    found.add_argument("--sst2", type=Path, default=None, help="SST-2's folder; fetched, unless given")
+    if mpnet:
+        found.add_argument("--mpnet", default=None, help=mpnet)
+    found.add_argument("--results", type=Path, default=None)
+    found.add_argument("--work", type=Path, default=ROOT / "build" / prog)
+    found.add_argument("--python", type=Path, default=Path(sys.executable), help="of firstbert")
+    found.add_argument("--threads", type=int, default=usable_cores())
+    found.add_argument("--quick", action="store_true", help="only see that all works")
+    found.add_argument("--force", action="store_true", help="measure the sections anew")
+    return found
+
+
+def asked(
+    parser: Parser, sections: Collection[str], arguments: Sequence[str]
+) -> tuple[list[str], Given, dict[str, Any]]:
+    """Return the sections asked for, all that was given, and the fields of `Options`."""
+    given = parser.parse_args(arguments)
+    if unknown := set(given.sections) - set(sections):
+        parser.error(f"no section {unknown.pop()!r}; these are: {', '.join(sections)}")
+    results = given.results or (given.work / "quick" if given.quick else ROOT / "benchmarks" / "results")
+    mpnet = getattr(given, "mpnet", None)
+    fields = {
+        "data": resolved(given.sst2),
+        "mpnet": str(Path(mpnet).resolve()) if mpnet and Path(mpnet).exists() else mpnet,
+        "results": results.resolve(),
+        "work": (given.work / "files" if given.quick else given.work).resolve(),
+        "python": given.python.absolute(),
+        "threads": given.threads,
+        "quick": given.quick,
+        "force": given.force or given.quick,
+    }
+    return given.sections or list(sections), given, fields
+
+
+def resolved(path: Path | None) -> Path | None:
+    """Return a whole path, None for none."""
+    return path.resolve() if path else None
+
+
+def say_left_out(options: Options) -> None:
+    """Say how to have MPNet measured too, where it isn't."""
+    if not options.mpnet:
+        note("MPNet is left out: name its folder with --mpnet (of make: MPNET=FOLDER).")
+
+
+# ---------------------------------------------------------------- what is run
 
 
 class Commands:
@@ -91,6 +157,14 @@ class Commands:
             writer.writerows([("text", "label"), *rows])
         return path
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment of what is run: paths whole, since some begin elsewhere."""
+        found = machine.variables() | {"FIRSTBERT_PROGRESS": "0"}
+        if path := found.get("PYTHONPATH"):
+            found["PYTHONPATH"] = os.pathsep.join(str(Path(one).resolve()) for one in path.split(os.pathsep))
+        return found
+
     def command(self, *arguments: object, cold: bool = False) -> tuple[Any, float]:
         """Run `firstbert … --json`; return what it prints, None for nothing, and its seconds from start to end.
 
@@ -101,7 +175,7 @@ class Commands:
         Raises:
             BenchError: the command failed.
         """
-        variables = machine.variables() | {"FIRSTBERT_PROGRESS": "0"}
+        variables = self.variables
         if cold:
             variables["FIRSTBERT_VECTOR_CACHE"] = "0"
         command = [str(self.options.python), "-m", "firstbert", *map(str, arguments), "--json"]
@@ -123,6 +197,16 @@ class Commands:
         }
 
 
+def versions(python: Path) -> dict[str, str]:
+    """Return the libraries of another environment; none where there is no such interpreter."""
+    if not python.exists():
+        return {}
+    ask = "import json; from benchmarks import machine; print(json.dumps(machine.versions()))"
+    done = subprocess.run([python, "-c", ask], cwd=ROOT, capture_output=True, text=True, check=True)
+    found: dict[str, str] = json.loads(done.stdout)
+    return found
+
+
 AnyCommands = TypeVar("AnyCommands", bound=Commands)
 
 
@@ -140,6 +224,16 @@ def measure(
     for name in names:
         sections[name](commands, results)
     return results
+
+
+def tell(results: Results, options: Options, write: Callable[[Parts], None], render: Callable[[Parts], str]) -> None:
+    """Write the page, print its tables, and end the program with what could not be measured."""
+    if not options.quick:
+        write(results.parts)
+    print(render(results.parts))
+    note(f"results: {results.path}")
+    if results.failed:
+        sys.exit(f"Not measured: {', '.join(results.failed)}. Run it again: what is there is kept.")
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ LIBRARIES = (
     "firstbert", "numpy", "scikit-learn", "onnxruntime", "onnx", "tokenizers", "torch", "transformers",
     "sentence-transformers", "ctranslate2", "openvino", "nncf", "fastembed", "optimum", "optimum-onnx", "optimum-intel",
     "setfit", "accelerate", "datasets", "pyarrow", "ray",
+    "fastapi", "uvicorn", "uvloop", "httptools", "litserve", "infinity-emb",
 )  # fmt: skip
 SIZES = (1024, 2048)  # of the square products
 

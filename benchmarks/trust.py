@@ -6,7 +6,6 @@ results/trust.json and from there to docs/results.md (trust_report.py).
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import commands, trust_disputed, trust_kinds, trust_layers, trust_probabilities, trust_report
-from benchmarks.bench import ROOT, Results, note
+from benchmarks.bench import ROOT, Results
 from benchmarks.commands import Commands
 from firstbert import SentenceClassifier
 from firstbert.search import by_rule
-from firstbert.session import usable_cores
 
 Section = Callable[["Trust", Results], None]
 SECTIONS: dict[str, Section] = {
@@ -63,46 +61,16 @@ def measure(options: Options, sections: Sequence[str]) -> Results:
 
 def parse(arguments: Sequence[str]) -> tuple[list[str], Options]:
     """Return the sections asked for, and the options."""
-    parser = argparse.ArgumentParser(prog="trust", description=__doc__)
-    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"{', '.join(SECTIONS)}; all, unless given")
-    parser.add_argument("--sst2", type=Path, default=None, help="SST-2's folder; fetched, unless given")
-    parser.add_argument("--mpnet", default=None, help="MPNet's folder, or mpnet to fetch it; left out, unless given")
-    parser.add_argument("--results", type=Path, default=None)
-    parser.add_argument("--work", type=Path, default=ROOT / "build" / "trust")
-    parser.add_argument("--python", type=Path, default=Path(sys.executable), help="of firstbert")
+    parser = commands.parser("trust", __doc__, SECTIONS, "MPNet's folder, or mpnet to fetch it; left out, unless given")
     parser.add_argument("--cleanlab", type=Path, default=ROOT / ".venv-cleanlab" / "bin" / "python")
-    parser.add_argument("--threads", type=int, default=usable_cores())
-    parser.add_argument("--quick", action="store_true", help="only see that all works")
-    parser.add_argument("--force", action="store_true", help="measure the sections anew")
-    given = parser.parse_args(arguments)
-    if unknown := set(given.sections) - set(SECTIONS):
-        parser.error(f"no section {unknown.pop()!r}; these are: {', '.join(SECTIONS)}")
-    results = given.results or (given.work / "quick" if given.quick else ROOT / "benchmarks" / "results")
-    options = Options(
-        data=given.sst2.resolve() if given.sst2 else None,
-        mpnet=str(Path(given.mpnet).resolve()) if given.mpnet and Path(given.mpnet).exists() else given.mpnet,
-        results=results.resolve(),
-        work=given.work.resolve(),
-        python=given.python.absolute(),
-        cleanlab=given.cleanlab.absolute(),
-        threads=given.threads,
-        quick=given.quick,
-        force=given.force or given.quick,
-    )
-    return given.sections or list(SECTIONS), options
+    names, given, shared = commands.asked(parser, SECTIONS, arguments)
+    return names, Options(**shared, cleanlab=given.cleanlab.absolute())
 
 
 def main() -> None:
     sections, options = parse(sys.argv[1:])
-    if not options.mpnet:
-        note("MPNet is left out: name its folder with --mpnet (make trust MPNET=FOLDER).")
-    results = measure(options, sections)
-    if not options.quick:
-        trust_report.write(results.parts)
-    print(trust_report.render(results.parts))
-    note(f"results: {results.path}")
-    if results.failed:
-        sys.exit(f"Not measured: {', '.join(results.failed)}. Run it again: what is there is kept.")
+    commands.say_left_out(options)
+    commands.tell(measure(options, sections), options, trust_report.write, trust_report.render)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ Figures go to results/finetune.json, run by run, and from there to docs/finetuni
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -16,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import commands, encoders, machine, tuned_few, tuned_full, tuned_report, tuned_speed
-from benchmarks.bench import ROOT, BenchError, Results, note
+from benchmarks.bench import ROOT, BenchError, Results
 from benchmarks.commands import Commands
-from firstbert.session import usable_cores
 
 SECTIONS: dict[str, Callable[[Tuning, Results], None]] = {
     "full": tuned_full.run,
@@ -27,10 +25,6 @@ SECTIONS: dict[str, Callable[[Tuning, Results], None]] = {
     "speed": tuned_speed.run,
     "few": tuned_few.run,
 }
-_QUIET = {
-    "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1",
-    "PYTHONWARNINGS": "ignore", "TRANSFORMERS_VERBOSITY": "error",
-}  # fmt: skip
 
 
 _ASKS = """
@@ -102,7 +96,7 @@ class Tuning(Commands):
         question, answer = options.work / "job.json", options.work / "answer.json"
         question.write_text(json.dumps(job | {"threads": options.threads}), encoding="utf-8")
         answer.unlink(missing_ok=True)
-        variables = machine.variables() | _QUIET | {"OMP_NUM_THREADS": str(options.threads)}
+        variables = machine.variables() | commands.QUIET | {"OMP_NUM_THREADS": str(options.threads)}
         variables.pop("PYTHONPATH", None)
         command = [str(options.peers), "-m", f"benchmarks.{module}", str(question), str(answer)]
         done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
@@ -134,62 +128,34 @@ def measure(options: Options, sections: Sequence[str]) -> Results:
 
 def parse(arguments: Sequence[str]) -> tuple[list[str], Options]:
     """Return the sections asked for, and the options."""
-    parser = argparse.ArgumentParser(prog="tuned", description=__doc__)
-    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"{', '.join(SECTIONS)}; all, unless given")
-    parser.add_argument("--sst2", type=Path, default=None, help="SST-2's folder; fetched, unless given")
-    parser.add_argument("--mpnet", type=Path, default=None, help="MPNet's folder; left out, unless given")
+    parser = commands.parser("finetune", __doc__, SECTIONS)
     parser.add_argument("--only", action="append", default=[], metavar="ENCODER", help="leave the others out")
     parser.add_argument("--hub", action="store_true", help="DistilBERT and BERT too, from the hub")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="of the section on speed")
     parser.add_argument("--teacher", type=Path, default=None, help="model folder to learn from: section distilled")
     parser.add_argument("--unlabelled", type=Path, default=None, help="texts without labels: section distilled")
     parser.add_argument("--name", default="finetune", help="of the results' file; another one for another machine")
-    parser.add_argument("--results", type=Path, default=None)
-    parser.add_argument("--work", type=Path, default=ROOT / "build" / "finetune")
-    parser.add_argument("--python", type=Path, default=Path(sys.executable), help="of firstbert")
     parser.add_argument("--peers", type=Path, default=ROOT / ".venv-finetune" / "bin" / "python")
-    parser.add_argument("--threads", type=int, default=usable_cores())
-    parser.add_argument("--quick", action="store_true", help="only see that all works")
-    parser.add_argument("--force", action="store_true", help="measure the sections anew")
-    given = parser.parse_args(arguments)
-    if unknown := set(given.sections) - set(SECTIONS):
-        parser.error(f"no section {unknown.pop()!r}; these are: {', '.join(SECTIONS)}")
-    results = given.results or (given.work / "quick" if given.quick else ROOT / "benchmarks" / "results")
-    options = Options(
-        data=_resolved(given.sst2),
-        mpnet=str(given.mpnet.resolve()) if given.mpnet else None,
-        results=results.resolve(),
-        work=given.work.resolve(),
-        python=given.python.absolute(),
-        threads=given.threads,
-        quick=given.quick,
-        force=given.force or given.quick,
+    names, given, shared = commands.asked(parser, SECTIONS, arguments)
+    return names, Options(
+        **shared,
         peers=given.peers.absolute(),
         name=given.name,
         only=tuple(given.only),
         hub=given.hub,
         precision=given.precision,
-        teacher=_resolved(given.teacher),
-        unlabelled=_resolved(given.unlabelled),
+        teacher=commands.resolved(given.teacher),
+        unlabelled=commands.resolved(given.unlabelled),
     )
-    return given.sections or list(SECTIONS), options
-
-
-def _resolved(path: Path | None) -> Path | None:
-    return path.resolve() if path else None
 
 
 def main() -> None:
     sections, options = parse(sys.argv[1:])
-    if not options.mpnet:
-        note("MPNet is left out: name its folder with --mpnet (make finetune MPNET=FOLDER).")
+    commands.say_left_out(options)
     results = measure(options, sections)
-    if not options.quick:
-        tuned_report.write(tuned_report.read())
-    print(tuned_report.render([results.parts]))
-    note(f"results: {results.path}")
-    if results.failed:
-        sys.exit(f"Not measured: {', '.join(results.failed)}. Run it again: what is there is kept.")
+    commands.tell(
+        results, options, lambda _: tuned_report.write(tuned_report.read()), lambda parts: tuned_report.render([parts])
+    )
 
 
 if __name__ == "__main__":
