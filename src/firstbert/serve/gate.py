@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from firstbert.errors import FirstbertError
 from firstbert.serve.models import NotReadyError
@@ -144,7 +145,11 @@ def add_errors(app: FastAPI) -> None:
 
     async def refuse_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        return problem(error.status_code, str(error.detail), error.headers).as_response()
+        headers = dict(error.headers or {})
+        if error.status_code == 405:  # the router names the methods of the first route at this path alone
+            found = [r for r in app.routes if isinstance(r, Route) and r.path_regex.match(request.scope["path"])]
+            headers["Allow"] = ", ".join(sorted({method for route in found for method in route.methods or ()}))
+        return problem(error.status_code, str(error.detail), headers).as_response()
 
     async def at_fault(request: Request, error: Exception) -> Response:
         return fault().as_response()

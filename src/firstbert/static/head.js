@@ -72,7 +72,8 @@ const drawProbability = (t) => {
   if (temperature !== 1) notes.push("“Undivided” is the probability as it would be without the temperature.");
   if (!many && thresholds) notes.push("This model has a threshold for each label: the answer is the label whose probability is the largest multiple of its own.");
   return [
-    table(["label", ...columns.map(([, name]) => ">" + name), ">probability"], rows, { class: "chances" }), more,
+    scroller("Labels, their scores and probabilities",
+      table(["label", ...columns.map(([, name]) => ">" + name), ">probability"], rows, { class: "chances" })), more,
     notes.length ? make("p", { class: "note" }, notes.join(" ")) : null,
     drawBand(t),
   ];
