@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import gc
 import resource
+import select
 import signal
 import socket
 import sys
@@ -162,8 +163,11 @@ class Server(uvicorn.Server):
         self.models.log("draining")
         self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
         await self._pause(LAME_DUCK_S)
+        await self._take_the_last(sockets or [])
         for server in self.servers:
             server.close()
+        for listener in sockets or []:
+            listener.close()  # as long as one is open, the system takes connections that nobody will answer
         quiet = 0.0
         while quiet < QUIET_S and self.server_state.connections and not self.force_exit:
             await asyncio.sleep(0.05)
@@ -171,6 +175,14 @@ class Server(uvicorn.Server):
             quiet = 0.0 if busy else quiet + 0.05
         await super().shutdown(sockets)
         self.models.log("ended")
+
+    @staticmethod
+    async def _take_the_last(listeners: list[socket.socket]) -> None:
+        """Take all connections that have come in: when a listener closes, the system resets those left over."""
+        for _ in range(1000):  # so many at most: others may never stop coming
+            if not select.select(listeners, [], [], 0)[0]:
+                return
+            await asyncio.sleep(0)
 
     async def _pause(self, seconds: float) -> None:
         for _ in range(int(seconds / 0.05)):
