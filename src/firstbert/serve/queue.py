@@ -103,7 +103,7 @@ class Queue:
         self.waiting: deque[_Waiting] = deque()
         self.tokens = 0  # waiting
         self.running = 0  # batches
-        self.seconds_per_token = 1e-4  # of one worker; measured from the first batch on
+        self.seconds_per_token = 1e-4  # of one worker; measured before the first request, and with each batch
 
     async def answer(self, tokens: Tokens) -> Answered:
         """Return the answers for N texts.
