@@ -19,6 +19,7 @@ WIDTH, HEIGHT = 1180, 2050  # down to the vector
 
 
 def main(model: Path) -> None:
+    """Write the picture."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         page = Path(folder) / "guide.html"
         write(page, Explainer.of(load(model), "reviews")(TEXT))
