@@ -18,6 +18,8 @@ COMMANDS = (
     "compare",
     "check-labels",
     "predict",
+    "explain",
+    "serve",
     "models",
     "doctor",
     "cache info",

@@ -25,6 +25,8 @@ COMMANDS = [
     "compare",
     "check-labels",
     "predict",
+    "explain",
+    "serve",
     "models",
     "doctor",
     "cache info",

@@ -51,19 +51,6 @@ def batches(ids: Sequence[Sequence[int]], max_tokens: int, workers: int = 1) -> 
         start = stop
 
 
-def batch_around(ids: Sequence[Sequence[int]], row: int, max_tokens: int, workers: int = 1) -> Batch:
-    """Return the one of these batches that holds the text at `row`; see `batches`."""
-    lengths = np.fromiter((len(each) for each in ids), np.int32, len(ids))
-    order = np.argsort(-lengths, kind="stable")
-    place = int(np.flatnonzero(order == row)[0])
-    start = 0
-    for stop in _cuts(lengths[order], max_tokens, workers):
-        if place < stop:
-            break
-        start = stop
-    return batch_of(ids, order[start:stop])
-
-
 def _cuts(lengths: IntArray, max_tokens: int, workers: int) -> list[int]:
     """Return where each batch of the sorted rows ends, by the cheapest way to reach each row.
 

@@ -1,8 +1,9 @@
 """Texts of many requests → batches → each request's answers.
 
-After watch.py in serve/. Requests wait in one queue for each model; whenever a worker is free it takes the batch that
-holds the text waiting longest, filled up by the encoder's own rule with what is waiting beside it. Nothing waits for
-company: under load there is always some. All but the encoding itself happens on the event loop's thread.
+After watch.py in serve/. Requests wait in one queue for each model. Whenever a worker is free and no batch is ready,
+those waiting longest are put together by the encoder's own rule; batches go in the order of the oldest text in each.
+Nothing waits for company: under load there is always some. All but the encoding itself happens on the event loop's
+thread.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from functools import partial
 
 import numpy as np
 
-from firstbert.batches import Batch, batch_around
+from firstbert.batches import Batch, batches
 from firstbert.engine import Engine
 from firstbert.errors import FirstbertError
 from firstbert.predictor import Predictions, Predictor
@@ -26,7 +27,7 @@ from firstbert.serve.watch import ModelMetrics
 from firstbert.targets import BoolArray, DoubleArray
 from firstbert.tokens import Tokens
 
-_LOOKED_AT = 128  # of the texts waiting, when a batch is put together
+_TOGETHER = 128  # texts that are put together at a time, at most
 
 
 class QueueFullError(FirstbertError):
@@ -101,9 +102,11 @@ class Queue:
         self.predictor, self.engine, self.deadline_s, self.metrics = predictor, engine, deadline_s, metrics
         self.workers = ThreadPoolExecutor(engine.threads, thread_name_prefix="encode")
         self.waiting: deque[_Waiting] = deque()
-        self.tokens = 0  # waiting
+        self.ready: deque[tuple[Batch, list[_Waiting]]] = deque()
+        self.tokens = 0  # of both
         self.running = 0  # batches
-        self.seconds_per_token = 1e-4  # of one worker; measured from the first batch on
+        metrics.watch(lambda: len(self.waiting) + sum(len(texts) for _, texts in self.ready), lambda: self.tokens)
+        self.seconds_per_token = 1e-4  # of one worker; measured before the first request, and with each batch
 
     async def answer(self, tokens: Tokens) -> Answered:
         """Return the answers for N texts.
@@ -139,7 +142,7 @@ class Queue:
 
         Whatever its size, a request finds a place where nothing waits.
         """
-        if self.waiting and self.expected_wait_s > self.deadline_s / 2:
+        if self.tokens and self.expected_wait_s > self.deadline_s / 2:
             raise QueueFullError(max(1, math.ceil(self.expected_wait_s - self.deadline_s / 2)))
 
     def _give_up(self, request: _Request) -> None:
@@ -153,31 +156,34 @@ class Queue:
         """Give each free worker a batch, and keep one more ready: whoever finishes goes on at once."""
         while self.running <= self.engine.threads and (found := self._next()):
             batch, texts = found
-            alone = self.running == 0 and not self.waiting
+            alone = self.running == 0 and not self.waiting and not self.ready
             self.running += 1
             done = asyncio.get_running_loop().run_in_executor(self.workers, self._encode, batch, alone)
             done.add_done_callback(partial(self._finish, texts))
-        self.metrics.waiting(len(self.waiting), self.tokens)
 
     def _next(self) -> tuple[Batch, list[_Waiting]] | None:
-        """Take the batch that holds the text waiting longest; texts that nobody waits for any more are dropped."""
-        looked_at: list[_Waiting] = []
-        while self.waiting and len(looked_at) < _LOOKED_AT:
+        """Take a batch; one that nobody waits for any more is dropped."""
+        while self.ready or self._put_together():
+            batch, texts = self.ready.popleft()
+            self.tokens -= int(batch.lengths.sum())
+            if not all(text.request.done.done() for text in texts):
+                return batch, texts
+        return None
+
+    def _put_together(self) -> bool:
+        """Make batches of the texts that wait longest; say whether there are any."""
+        texts: list[_Waiting] = []
+        plenty = self.tokens > self.engine.batch_tokens * self.engine.threads  # and more will come: no need to share
+        while self.waiting and len(texts) < _TOGETHER:
             text = self.waiting.popleft()
             if text.request.done.done():
                 self.tokens -= len(text.ids)
             else:
-                looked_at.append(text)
-        if not looked_at:
-            return None
-        plenty = self.tokens > self.engine.batch_tokens * self.engine.threads  # and more will come: no need to share
-        batch = batch_around(
-            [text.ids for text in looked_at], 0, self.engine.batch_tokens, 1 if plenty else self.engine.threads
-        )
-        taken = set(batch.rows.tolist())
-        self.waiting.extendleft(looked_at[i] for i in reversed(range(len(looked_at))) if i not in taken)
-        self.tokens -= int(batch.lengths.sum())
-        return batch, [looked_at[i] for i in batch.rows]
+                texts.append(text)
+        workers = 1 if plenty else self.engine.threads
+        made = batches([text.ids for text in texts], self.engine.batch_tokens, workers)
+        self.ready.extend((each, [texts[i] for i in each.rows]) for each in sorted(made, key=_oldest))
+        return bool(self.ready)
 
     def _encode(self, batch: Batch, alone: bool) -> _Encoded:
         """In a worker."""
@@ -217,6 +223,10 @@ class Queue:
 
     async def close(self) -> None:
         """Wait till all is answered, then let the workers go."""
-        while self.waiting or self.running:
+        while self.waiting or self.ready or self.running:
             await asyncio.sleep(0.01)
         self.workers.shutdown()
+
+
+def _oldest(batch: Batch) -> int:
+    return int(batch.rows.min())

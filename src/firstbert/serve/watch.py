@@ -15,7 +15,7 @@ import re
 import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import IO, Any
 
@@ -195,10 +195,10 @@ class ModelMetrics:
         """Note how long a stage took."""
         self._stage[stage].observe(seconds)
 
-    def waiting(self, texts: int, tokens: int) -> None:
-        """Note how much waits."""
-        self._queue_texts.set(texts)
-        self._queue_tokens.set(tokens)
+    def watch(self, texts: Callable[[], float], tokens: Callable[[], float]) -> None:
+        """Have the queue's length looked up whenever somebody asks."""
+        self._queue_texts.set_function(texts)
+        self._queue_tokens.set_function(tokens)
 
     def batch(self, tokens: int, seconds: float, waited: Sequence[float]) -> None:
         """Note a batch: its tokens, how long it took, and how long each of its texts had waited."""
