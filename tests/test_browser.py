@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from browsing import CONTRASTS, DESKTOP, PHONE, SMALL, browser
+from browsing import CONTRASTS, DESKTOP, PHONE, SMALL, browser, look_at
 from firstbert.page import write
 from report_facts import every_kind
 
-__all__ = ["browser"]  # a fixture
+__all__ = ["browser", "look_at"]  # fixtures
 
 
 @pytest.fixture(scope="module")
@@ -24,26 +24,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def visit(browser: Any, files: Path) -> Iterator[Callable[..., Any]]:
-    """Open a report; at the end of the test, nothing but its file may have been asked for, and nothing logged."""
-    contexts, noise = [], []
-
-    def opened(kind: str, size: tuple[int, int] = DESKTOP, **options: Any) -> Any:
-        context = browser.new_context(viewport={"width": size[0], "height": size[1]}, **options)
-        contexts.append(context)
-        page = context.new_page()
-        address = (files / f"{kind}.html").as_uri()
-        page.on("console", lambda message: noise.append(message.text))
-        page.on("pageerror", lambda error: noise.append(str(error)))
-        page.on("dialog", lambda dialog: (noise.append(dialog.message), dialog.dismiss()))
-        page.on("request", lambda request: request.url.partition("#")[0] == address or noise.append(request.url))
-        page.goto(address)
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-    assert noise == []
+def visit(look_at: Callable[..., Any], files: Path) -> Callable[..., Any]:
+    return lambda kind, *size, **options: look_at((files / f"{kind}.html").as_uri(), *size, **options)
 
 
 @pytest.mark.parametrize("kind", ["binary", "topics", "thirty", "many", "tiny", "empty"])

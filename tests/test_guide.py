@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from browsing import CONTRASTS, DESKTOP, PHONE, SMALL, browser
+from browsing import CONTRASTS, DESKTOP, PHONE, SMALL, browser, look_at
 from conftest import GOOD, TEXTS
 from firstbert import SentenceClassifier
 from firstbert.explain import Trace, explain
 from firstbert.guide import notebook, render, write
 from serving import serve
 
-__all__ = ["browser"]  # a fixture
+__all__ = ["browser", "look_at"]  # fixtures
 
 KEY = "a-key-for-the-tests-0123456789"
 SAID = "What a joy, though not without a dull minute."
@@ -48,36 +48,12 @@ def folder(traces: dict[str, Trace], tmp_path_factory: pytest.TempPathFactory) -
     return folder
 
 
-@pytest.fixture
-def visit(browser: Any) -> Iterator[Callable[..., Any]]:
-    """Open a page; at the end of the test nothing but it and the service's answers may have been asked for."""
-    contexts, noise = [], []
-
-    def opened(address: str, size: tuple[int, int] = DESKTOP, **options: Any) -> Any:
-        context = browser.new_context(viewport={"width": size[0], "height": size[1]}, **options)
-        contexts.append(context)
-        page = context.new_page()
-        origin = address.split("?", maxsplit=1)[0]
-        page.on("console", lambda message: noise.append(message.text))
-        page.on("pageerror", lambda error: noise.append(str(error)))
-        page.on("dialog", lambda dialog: (noise.append(dialog.message), dialog.dismiss()))
-        page.on("request", lambda request: request.url.startswith(origin) or noise.append(request.url))
-        page.noise = noise
-        page.goto(address)
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-    assert noise == []
-
-
 @pytest.mark.parametrize("name", ["plain", "cls", "wide", "many", "cut", "hostile"])
 def test_a_file_shows_the_traces_numbers(
-    name: str, traces: dict[str, Trace], folder: Path, visit: Callable[..., Any]
+    name: str, traces: dict[str, Trace], folder: Path, look_at: Callable[..., Any]
 ) -> None:
     trace = traces[name]
-    page = visit((folder / f"{name}.html").as_uri())
+    page = look_at((folder / f"{name}.html").as_uri())
     assert page.locator("h1").count() == 1
     assert [page.locator("main section h2").count(), page.locator("nav a").count()] == [8, 8]
     assert page.evaluate("document.documentElement.scrollWidth") == DESKTOP[0]
@@ -103,15 +79,15 @@ def test_a_file_shows_the_traces_numbers(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_everything_can_be_read(scheme: str, folder: Path, visit: Callable[..., Any]) -> None:
+def test_everything_can_be_read(scheme: str, folder: Path, look_at: Callable[..., Any]) -> None:
     for name in ("plain", "many"):
-        page = visit((folder / f"{name}.html").as_uri(), color_scheme=scheme)
+        page = look_at((folder / f"{name}.html").as_uri(), color_scheme=scheme)
         faint = [each for each in page.evaluate(CONTRASTS) if each[0] < 4.5]
         assert faint == []
 
 
-def test_by_keyboard_alone(folder: Path, visit: Callable[..., Any]) -> None:
-    page = visit((folder / "cut.html").as_uri())
+def test_by_keyboard_alone(folder: Path, look_at: Callable[..., Any]) -> None:
+    page = look_at((folder / "cut.html").as_uri())
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
     unreached = page.evaluate(
@@ -123,16 +99,16 @@ def test_by_keyboard_alone(folder: Path, visit: Callable[..., Any]) -> None:
     assert unnamed == 0
 
 
-def test_without_a_script_the_answer_is_there(folder: Path, visit: Callable[..., Any]) -> None:
-    page = visit((folder / "plain.html").as_uri(), java_script_enabled=False)
+def test_without_a_script_the_answer_is_there(folder: Path, look_at: Callable[..., Any]) -> None:
+    page = look_at((folder / "plain.html").as_uri(), java_script_enabled=False)
     assert "switch JavaScript on" in page.locator("noscript").inner_text()
     assert SAID in page.locator("noscript").inner_text()
 
 
-def test_what_a_user_wrote_stays_text(traces: dict[str, Trace], folder: Path, visit: Callable[..., Any]) -> None:
+def test_what_a_user_wrote_stays_text(traces: dict[str, Trace], folder: Path, look_at: Callable[..., Any]) -> None:
     html = (folder / "hostile.html").read_text()
     assert "onerror=alert" not in re.sub(r"&lt;img.*?&gt;", "", html.replace("\\u003cimg src=x onerror=alert(1)", ""))
-    page = visit((folder / "hostile.html").as_uri())
+    page = look_at((folder / "hostile.html").as_uri())
     assert page.locator("img").count() == 0
     assert "<img src=x" in page.locator("header").inner_text()
     data = json.loads(page.locator("#trace").text_content())
@@ -148,9 +124,9 @@ def test_in_a_notebook(traces: dict[str, Trace]) -> None:
 # ---------------------------------------------------------------- the page of a service
 
 
-def test_the_page_of_a_service(model: Path, tmp_path: Path, visit: Callable[..., Any]) -> None:
+def test_the_page_of_a_service(model: Path, tmp_path: Path, look_at: Callable[..., Any]) -> None:
     with serve([f"films={model}", f"again={model}"], tmp_path) as held:
-        page = visit(f"{held.url}/?text={GOOD[0]}&model=again")
+        page = look_at(f"{held.url}/?text={GOOD[0]}&model=again")
         page.locator("#words h2").wait_for()
         assert GOOD[0] in page.locator("body").inner_text()
         box = page.locator("textarea, input[type=text], input:not([type])").first
@@ -166,10 +142,10 @@ def test_the_page_of_a_service(model: Path, tmp_path: Path, visit: Callable[...,
         page.context.close()
 
 
-def test_the_page_asks_for_a_key(model: Path, tmp_path: Path, visit: Callable[..., Any]) -> None:
+def test_the_page_asks_for_a_key(model: Path, tmp_path: Path, look_at: Callable[..., Any]) -> None:
     (tmp_path / "keys").write_text(KEY)
     with serve([model], tmp_path, "--api-keys", tmp_path / "keys") as held:
-        page = visit(held.url + "/")
+        page = look_at(held.url + "/")
         field = page.locator("input[type=password]")
         field.wait_for()
         field.fill(KEY)
