@@ -1,157 +1,376 @@
-"""The guide in a real browser: as a file, and as the page of a real server."""
+"""The visual guide: what is in its file, and what a real browser makes of it."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from browsing import CONTRASTS, DESKTOP, PHONE, SMALL, browser, look_at
-from conftest import GOOD, TEXTS
+import everyday
+import families
+from browsing import CONTRASTS, DESKTOP, PHONE, SMALL, browser
+from conftest import TEXTS
 from firstbert import SentenceClassifier
+from firstbert.catalog import encoder_files
+from firstbert.errors import UsageError
 from firstbert.explain import Trace, explain
 from firstbert.guide import notebook, render, write
-from serving import serve
 
-__all__ = ["browser", "look_at"]  # fixtures
+__all__ = ["browser"]  # a fixture
 
-KEY = "a-key-for-the-tests-0123456789"
-SAID = "What a joy, though not without a dull minute."
-HOSTILE = "</script><img src=x onerror=alert(1)> {{script}} <!-- \u2028 & \u202e\x07 [CLS] 🎬 done"
-LONG = "It goes on " + "and on " * 400
+SENTENCE = "A warm, unexpectedly funny film that forgives its own clumsiness."
+HOSTILE = "</script><img src=x onerror=alert(1)> \u2028 a bell \x07, \u202eturned & <b>bold</b> 🎬🏽 {{script}} שלום"
+KINDS = ["binary", "hostile", "cls", "several", "seventy"]
 
 
 @pytest.fixture(scope="module")
-def traces(classifier: SentenceClassifier) -> dict[str, Trace]:
-    by_cls = SentenceClassifier("minilm", pooling="cls", layer=3).fit(TEXTS, ["good", "bad"] * 6)
-    labels = [("film", each) for each in ["good", "bad"] * 5] + [("film",), ()]
-    wide = SentenceClassifier("minilm", layer=(2, 4)).fit(TEXTS, labels)
-    many = SentenceClassifier("minilm", layer=1)
-    rows = [f"{text} That was number {i}." for i in range(30) for text in TEXTS[:2]]
-    many.fit(rows, [f"label {i} <b>" for i in range(30) for _ in range(2)])
-    nearby = SentenceClassifier("minilm").fit(TEXTS, ["good", "bad"] * 6).keep_neighbours(TEXTS, ["good", "bad"] * 6)
+def traces(classifier: SentenceClassifier, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trace]:
+    row = families.small("bert", vocab_size=30522, hidden_size=32, num_hidden_layers=4, intermediate_size=64)
+    folder = families.write(row, tmp_path_factory.mktemp("encoders") / "small").config.parent
+    shutil.copy(encoder_files("minilm").tokenizer, folder / "tokenizer.json")
+    cls = SentenceClassifier("minilm", pooling="cls", layer="last", max_length=24, max_error=0.1)
+    cls.fit(TEXTS * 2, ["good", "bad"] * 12)
+    texts, labels = zip(*everyday.several(60, 1), strict=True)
+    several = SentenceClassifier(str(folder), layer=(2, 3), pooling="mean").fit(texts, labels)
+    several.keep_neighbours(texts, labels)
+    texts = [text for text, _ in everyday.topics(154, 2)]
+    seventy = SentenceClassifier(str(folder), layer=2, pooling="mean", C=0.01)
+    seventy.fit(texts, [f"topic number {i % 77}" for i in range(154)])
     return {
-        "plain": explain(classifier, SAID), "cls": explain(by_cls, SAID), "wide": explain(wide, SAID),
-        "many": explain(many, SAID), "cut": explain(nearby, LONG), "hostile": explain(nearby, HOSTILE),
-    }  # fmt: skip
+        "binary": explain(classifier, SENTENCE),
+        "hostile": explain(classifier, HOSTILE),
+        "cls": explain(cls, SENTENCE * 4),
+        "several": explain(several, "The choir sang while the snow fell on our roses."),
+        "seventy": explain(seventy, "The old train arrived late."),
+    }
 
 
 @pytest.fixture(scope="module")
-def folder(traces: dict[str, Trace], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def files(traces: dict[str, Trace], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("guides")
-    for name, trace in traces.items():
-        write(folder / f"{name}.html", trace)
+    for kind, trace in traces.items():
+        write(folder / f"{kind}.html", trace)
     return folder
 
 
-@pytest.mark.parametrize("name", ["plain", "cls", "wide", "many", "cut", "hostile"])
-def test_a_file_shows_the_traces_numbers(
-    name: str, traces: dict[str, Trace], folder: Path, look_at: Callable[..., Any]
+@pytest.fixture
+def visit(browser: Any, files: Path) -> Iterator[Callable[..., Any]]:
+    """Open a guide; at the end of the test, nothing but its file may have been asked for, and nothing logged."""
+    contexts, noise = [], []
+
+    def opened(kind: str, size: tuple[int, int] = DESKTOP, **options: Any) -> Any:
+        context = browser.new_context(viewport={"width": size[0], "height": size[1]}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        address = (files / f"{kind}.html").as_uri()
+        page.on("console", lambda message: noise.append(message.text))
+        page.on("pageerror", lambda error: noise.append(str(error)))
+        page.on("dialog", lambda dialog: (noise.append(dialog.message), dialog.dismiss()))
+        page.on("request", lambda request: request.url.partition("#")[0] == address or noise.append(request.url))
+        page.goto(address)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert noise == []
+
+
+def figures(page: Any) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
+    for name, value in page.evaluate("[...document.querySelectorAll('data')].map((e) => [e.dataset.figure, e.value])"):
+        found.setdefault(name, []).append(float(value))
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_fits_stands_out_and_tells_the_traces_own_figures(
+    kind: str, traces: dict[str, Trace], visit: Callable[..., Any]
 ) -> None:
-    trace = traces[name]
-    page = look_at((folder / f"{name}.html").as_uri())
-    assert page.locator("h1").count() == 1
-    assert [page.locator("main section h2").count(), page.locator("nav a").count()] == [8, 8]
-    assert page.evaluate("document.documentElement.scrollWidth") == DESKTOP[0]
-    assert "[object" not in page.locator("body").inner_text()
-    figures = page.evaluate("[...document.querySelectorAll('data')].map((e) => [e.dataset.figure, Number(e.value)])")
-    found: dict[str, set[float]] = {}
-    for figure, value in figures:
-        found.setdefault(figure, set()).add(value)
-    values = {value for each in found.values() for value in each}
-    assert trace.scores[trace.shown] in values
-    assert any(value == pytest.approx(trace.predictions.probabilities[0].max()) for value in values)
-    if trace.contributions.method == "exact":
-        total = float(trace.contributions.tokens[:, trace.shown].sum())
-        assert any(value == pytest.approx(total, abs=1e-9) for value in values)
-    words = page.locator("main").inner_text()
-    assert ("never run" in words) == (max(s.layer for s in trace.stages) < trace.model["layers"])
-    assert ("--neighbours" in words) == (trace.neighbours is None)
-    said = page.locator("header").inner_text()
-    assert ("cut" in said.lower()) == (name == "cut")
-    for size in (PHONE, SMALL):
+    page = visit(kind, reduced_motion="reduce")
+    assert page.locator("section h2").count() == 8
+    page.evaluate("document.querySelectorAll('details').forEach((each) => (each.open = true))")
+    page.evaluate("document.querySelectorAll('.more button').forEach((each) => each.click())")
+    for size in (DESKTOP, PHONE, SMALL, (641, 800)):
         page.set_viewport_size({"width": size[0], "height": size[1]})
         assert page.evaluate("document.documentElement.scrollWidth") == size[0]
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        found = page.evaluate(CONTRASTS)
+        assert len(found) > 100 and [each for each in found if each[0] < 4.5] == []
 
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_everything_can_be_read(scheme: str, folder: Path, look_at: Callable[..., Any]) -> None:
-    for name in ("plain", "many"):
-        page = look_at((folder / f"{name}.html").as_uri(), color_scheme=scheme)
-        faint = [each for each in page.evaluate(CONTRASTS) if each[0] < 4.5]
-        assert faint == []
-
-
-def test_by_keyboard_alone(folder: Path, look_at: Callable[..., Any]) -> None:
-    page = look_at((folder / "cut.html").as_uri())
-    page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.className") == "skip"
-    unreached = page.evaluate(
-        "[...document.querySelectorAll('button, summary, select, a')].filter((e) => e.tabIndex < 0).length"
+    told, shown = traces[kind].as_dict(), figures(page)
+    assert shown["answer/score"] == [told["answer"]["score"]]
+    for c, label in enumerate(told["labels"]):
+        assert shown[f"labels/{c}/probability"] == [label["probability"]]
+    (score,) = [each["score"] for each in told["labels"] if each["label"] == told["shown"]]
+    assert shown["score"] == [score]
+    for stage in told["layers"]:
+        assert shown[f"layers/{stage['layer']}/norm"] == [stage["norm"]]
+    if told["contributions"]["method"] == "exact":
+        assert shown["contributions/sum"] == [pytest.approx(score, abs=1e-4)]
+    strips = page.locator("#layers canvas")
+    assert strips.count() == len(told["layers"]) and page.locator("#layers .never").count() == (
+        told["model"]["layers"] - len(told["layers"]) + 1
     )
-    assert unreached == 0
-    unnamed = page.evaluate("""[...document.querySelectorAll('canvas, svg')].filter((e) =>
-      !e.closest('[aria-hidden=true], [role=img][aria-label]') && !e.getAttribute('aria-label')).length""")
-    assert unnamed == 0
 
 
-def test_without_a_script_the_answer_is_there(folder: Path, look_at: Callable[..., Any]) -> None:
-    page = look_at((folder / "plain.html").as_uri(), java_script_enabled=False)
-    assert "switch JavaScript on" in page.locator("noscript").inner_text()
-    assert SAID in page.locator("noscript").inner_text()
+def test_the_sum_of_the_head_adds_up(traces: dict[str, Trace], visit: Callable[..., Any]) -> None:
+    cells = visit("binary").locator("#head .sum tbody td:nth-child(3)").all_inner_texts()
+    *terms, score = [float(cell.replace("−", "-")) for cell in cells]
+    assert len(terms) == 10 and sum(terms) == pytest.approx(score, abs=0.06)  # each is rounded to two digits
 
 
-def test_what_a_user_wrote_stays_text(traces: dict[str, Trace], folder: Path, look_at: Callable[..., Any]) -> None:
-    html = (folder / "hostile.html").read_text()
-    assert "onerror=alert" not in re.sub(r"&lt;img.*?&gt;", "", html.replace("\\u003cimg src=x onerror=alert(1)", ""))
-    page = look_at((folder / "hostile.html").as_uri())
-    assert page.locator("img").count() == 0
-    assert "<img src=x" in page.locator("header").inner_text()
-    data = json.loads(page.locator("#trace").text_content())
-    assert data["text"] == HOSTILE
-    assert render(traces["plain"]) == render(traces["plain"])
+def test_what_users_wrote_is_text_and_no_more(traces: dict[str, Trace], visit: Callable[..., Any]) -> None:
+    page = visit("hostile")
+    assert page.locator("script").count() == 2 and page.locator("img, main b b").count() == 0
+    for place in ("#answer blockquote", "#words .painted"):
+        assert page.locator(place).evaluate("(e) => e.textContent") == HOSTILE
+    chips = page.locator("#tokens .chips .piece").evaluate_all("(all) => all.map((e) => e.textContent)")
+    assert chips == [piece.token for piece in traces["hostile"].pieces]
 
 
-def test_in_a_notebook(traces: dict[str, Trace]) -> None:
-    shown = notebook(traces["plain"])._repr_html_()  # type: ignore[attr-defined]
-    assert shown.startswith("<iframe srcdoc=") and 'sandbox="allow-scripts"' in shown
+def test_what_was_cut_and_what_is_unsure_is_told(visit: Callable[..., Any]) -> None:
+    page = visit("cls")
+    told = page.locator("#answer").inner_text()
+    assert "Cut: " in told and "24 tokens" in told and "unsure" in told.lower()
+    seen = page.locator("#answer blockquote").evaluate("(e) => e.firstChild.data")
+    assert seen + (SENTENCE * 4)[len(seen) :] == SENTENCE * 4 and len(SENTENCE) < len(seen) < 2 * len(SENTENCE)
+    assert "left out" in page.locator("#words .lead").inner_text()
+    assert "every answer is unsure" in page.locator("#probability figcaption").inner_text()
 
 
-# ---------------------------------------------------------------- the page of a service
+def test_labels_are_folded_and_chosen_between(traces: dict[str, Trace], visit: Callable[..., Any]) -> None:
+    page = visit("seventy")
+    assert page.locator("#probability tbody tr:visible").count() == 8
+    page.get_by_role("button", name="Show the other 69 labels").press("Enter")
+    assert page.locator("#probability tbody tr:visible").count() == 77
+    before = page.locator("#words .painted").inner_html()
+    page.get_by_label("What speaks for").select_option("topic number 5")
+    assert page.locator("#words .painted").inner_html() != before
+    told = traces["seventy"].as_dict()
+    assert figures(page)["contributions/sum"] == [pytest.approx(sum(told["contributions"]["tokens"]["topic number 5"]))]
 
 
-def test_the_page_of_a_service(model: Path, tmp_path: Path, look_at: Callable[..., Any]) -> None:
-    with serve([f"films={model}", f"again={model}"], tmp_path) as held:
-        page = look_at(f"{held.url}/?text={GOOD[0]}&model=again")
-        page.locator("#words h2").wait_for()
-        assert GOOD[0] in page.locator("body").inner_text()
-        box = page.locator("textarea, input[type=text], input:not([type])").first
-        box.fill("A dull and lifeless film.")
-        box.press("Control+Enter")
-        page.locator("#answer", has_text="bad").wait_for()
-        assert page.locator("#answer").get_attribute("aria-busy") == "false"
-        page.locator("select").first.select_option("films")
-        page.locator("#answer", has_text="films").wait_for()
-        assert "text=" in page.url
-        assert page.evaluate("document.documentElement.scrollWidth") == DESKTOP[0]
-        page.wait_for_load_state("networkidle")
-        page.context.close()
+def test_several_layers_and_neighbours_are_shown(traces: dict[str, Trace], visit: Callable[..., Any]) -> None:
+    page = visit("several")
+    assert "layers 2 and 3" in page.locator("#layers .lead").inner_text()
+    assert page.locator("#layers .read").count() == 2 and page.locator("#layers .says").count() == 0
+    neighbours = traces["several"].neighbours
+    assert neighbours is not None
+    assert page.locator("#neighbours .said").all_inner_texts() == [each.text for each in neighbours]
 
 
-def test_the_page_asks_for_a_key(model: Path, tmp_path: Path, look_at: Callable[..., Any]) -> None:
-    (tmp_path / "keys").write_text(KEY)
-    with serve([model], tmp_path, "--api-keys", tmp_path / "keys") as held:
-        page = look_at(held.url + "/")
-        field = page.locator("input[type=password]")
-        field.wait_for()
-        field.fill(KEY)
-        field.press("Enter")
-        page.locator("#words h2, textarea").first.wait_for()
-        page.wait_for_function("!document.querySelector('input[type=password]')?.getClientRects().length")
-        page.wait_for_load_state("networkidle")
-        page.context.close()
-        page.noise[:] = [line for line in page.noise if "401" not in line]  # the browser's own word on the first answer
+def test_all_is_reached_by_keyboard(visit: Callable[..., Any]) -> None:
+    page = visit("binary")
+    reached = []
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        name = page.evaluate("(() => { const e = document.activeElement; return e.className || e.tagName; })()")
+        if name == "BODY":
+            break
+        reached.append(name)
+    assert reached[0] == "skip" and {"A", "scroll", "grid", "SUMMARY"} <= set(reached)
+    grid = page.get_by_role("slider")
+    grid.focus()
+    for key, number in (("Home", 1), ("ArrowRight", 2), ("ArrowDown", 34), ("End", 384), ("ArrowRight", 384)):
+        grid.press(key)
+        assert grid.get_attribute("aria-valuenow") == str(number)
+    assert page.locator("#vector .readout").inner_text() == grid.get_attribute("aria-valuetext")
+
+
+def test_without_scripts_the_answer_is_told(traces: dict[str, Trace], visit: Callable[..., Any]) -> None:
+    page = visit("binary", java_script_enabled=False)
+    told = page.locator("noscript").inner_text()
+    answer = traces["binary"].predictions.best()[0]
+    assert SENTENCE in told and f"answered with {answer}" in told and "JavaScript" in told
+
+
+def test_printed_on_paper_nothing_is_cut(visit: Callable[..., Any]) -> None:
+    page = visit("binary", (680, 960), color_scheme="dark")
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.evaluate("document.documentElement.scrollWidth") == 680
+
+
+def test_a_file_asks_for_nothing_and_runs_only_its_own_script(traces: dict[str, Trace], tmp_path: Path) -> None:
+    page = render(traces["hostile"])
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', page)
+    assert policy and "connect-src" not in policy[1] and "default-src 'none'" in policy[1]
+    assert "connect-src 'self'" in render() and 'id="trace"' not in render()
+    data = re.search(r'<script type="application/json" id="trace">(.*?)</script>', page, re.S)
+    assert data and json.loads(data[1]) == traces["hostile"].as_dict()
+    with pytest.raises(UsageError, match="can't be written"):
+        write(tmp_path / "missing" / "guide.html", traces["binary"])
+
+
+def test_a_notebook_shows_it_in_a_frame(traces: dict[str, Trace], browser: Any) -> None:
+    shown: Any = notebook(traces["hostile"])
+    page = browser.new_page()
+    page.set_content(shown._repr_html_())
+    frame = page.frame_locator("iframe")
+    frame.locator("#neighbours").wait_for()
+    assert frame.locator("#answer blockquote").evaluate("(e) => e.textContent") == HOSTILE
+    page.close()
+
+
+# ---------------------------------------------------------------- the live page, against a service of its own
+
+
+class Service:
+    """What a service answers, as its contract has it; the answer is one trace whatever the text."""
+
+    def __init__(self, told: dict[str, Any]) -> None:
+        self.told, self.asked, self.key, self.busy = told, list[dict[str, Any]](), "", 0
+        self.release = threading.Event()
+
+    def reply(self, path: str, sent: dict[str, Any], authorization: str) -> tuple[int, dict[str, Any], dict[str, str]]:
+        if self.key and authorization != f"Bearer {self.key}":
+            return 401, {"error": "No key, no answer.", "error_type": "Unauthorized"}, {}
+        if path == "info":
+            models = [{"name": name, "labels": ["bad", "good"]} for name in ("reviews", "of films")]
+            return 200, {"firstbert": "0.1.0", "models": models}, {}
+        self.asked.append({"path": path} | sent)
+        if self.busy:
+            self.busy -= 1
+            return 429, {"error": "Too much at once.", "error_type": "Overloaded"}, {"Retry-After": "1"}
+        if sent["inputs"].startswith("slow"):
+            self.release.wait(10)
+        if sent["inputs"].startswith("refused"):
+            return 413, {"error": "That is too long for me.", "error_type": "TooLarge"}, {}
+        return 200, self.told | {"text": sent["inputs"]}, {}
+
+
+@pytest.fixture
+def service(traces: dict[str, Trace]) -> Iterator[tuple[Service, str]]:
+    made = Service(traces["binary"].as_dict())
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path = self.path.partition("?")[0]
+            if path == "/a/prefix/":
+                return self.send(200, render().encode(), {"Content-Type": "text/html; charset=utf-8"})
+            return self.answer(path, {})
+
+        def do_POST(self) -> None:
+            self.answer(self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+
+        def answer(self, path: str, sent: dict[str, Any]) -> None:
+            assert path.startswith("/a/prefix/"), path
+            code, told, headers = made.reply(path[10:], sent, self.headers.get("Authorization", ""))
+            self.send(code, json.dumps(told).encode(), headers | {"Content-Type": "application/json"})
+
+        def send(self, code: int, body: bytes, headers: dict[str, str]) -> None:
+            self.send_response(code)
+            for name, value in (headers | {"Content-Length": str(len(body))}).items():
+                self.send_header(name, value)
+            self.end_headers()
+            try:
+                self.wfile.write(body)
+            except ConnectionError:
+                return  # the page no longer wants it
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield made, f"http://127.0.0.1:{server.server_port}/a/prefix/"
+    made.release.set()
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def live(browser: Any, service: tuple[Service, str]) -> Iterator[Callable[..., Any]]:
+    context = browser.new_context(viewport={"width": 375, "height": 812}, reduced_motion="reduce")
+    noise: list[str] = []
+
+    def opened(query: str = "") -> Any:
+        page = context.new_page()
+        page.set_default_timeout(8000)
+        page.on("console", lambda m: "Failed to load resource" in m.text or noise.append(m.text))  # 401, 429 are meant
+        page.on("pageerror", lambda error: noise.append(str(error)))
+        page.on("request", lambda r: r.url.startswith(service[1]) or noise.append(r.url))
+        page.goto(service[1] + query)
+        return page
+
+    yield opened
+    context.close()
+    assert noise == []
+
+
+def ask(page: Any, text: str) -> None:
+    page.get_by_label("Your sentence").fill(text)
+    page.get_by_label("Your sentence").press("Enter")
+
+
+def shows(page: Any, text: str) -> None:
+    page.locator("#answer blockquote", has_text=text).wait_for()
+
+
+def test_a_sentence_is_asked_about_and_shared_by_its_address(
+    live: Callable[..., Any], service: tuple[Service, str]
+) -> None:
+    page = live("?text=as+shared&model=of+films")
+    shows(page, "as shared")
+    assert service[0].asked == [{"path": "models/of%20films/explain", "inputs": "as shared"}]
+    ask(page, "mine & yours")
+    shows(page, "mine & yours")
+    page.wait_for_url("**/?text=mine+%26+yours&model=of+films")
+    assert page.get_by_role("status").inner_text().startswith("Answer: ")
+    page.get_by_label("Model").select_option("reviews")
+    page.wait_for_url("**&model=reviews")
+    page.go_back()
+    page.go_back()
+    shows(page, "as shared")
+    assert page.evaluate("document.documentElement.scrollWidth") == 375
+    assert [each for each in page.evaluate(CONTRASTS) if each[0] < 4.5] == []
+    ask(page, "refused: a book")
+    page.get_by_role("alert").filter(has_text="That is too long for me.").wait_for()
+    ask(page, "   ")
+    page.get_by_role("alert").filter(has_text="Type a sentence first.").wait_for()
+
+
+def test_an_older_answer_never_overtakes_a_newer_one(live: Callable[..., Any], service: tuple[Service, str]) -> None:
+    page = live("?text=first")
+    shows(page, "first")
+    page.evaluate("AbortController.prototype.abort = () => {}")  # so that the older one does arrive
+    ask(page, "slow and old")
+    page.locator("#answer[aria-busy=true]").wait_for()
+    ask(page, "new")
+    shows(page, "new")
+    with page.expect_response(lambda reply: "slow and old" in (reply.request.post_data or "")) as arrived:
+        service[0].release.set()
+    arrived.value.finished()
+    time.sleep(0.2)
+    assert page.locator("#answer blockquote").inner_text() == "new"
+    assert page.locator("#answer").get_attribute("aria-busy") == "false"
+
+
+def test_a_key_is_asked_for_and_kept_for_the_tab_alone(live: Callable[..., Any], service: tuple[Service, str]) -> None:
+    service[0].key = "right"
+    page = live("?text=locked")
+    for key in ("wrong", "right"):
+        page.get_by_label("API key").fill(key)
+        page.get_by_role("button", name="Use it").click()
+    shows(page, "locked")
+    assert page.get_by_label("API key").is_hidden() and page.evaluate("localStorage.length") == 0
+
+
+def test_a_busy_service_is_left_alone_till_it_said(live: Callable[..., Any], service: tuple[Service, str]) -> None:
+    service[0].busy = 1
+    page = live("?text=patience")
+    page.get_by_role("alert").filter(has_text="Too much at once. Try again in 1 second").wait_for()
+    ask(page, "patience")
+    assert len(service[0].asked) == 1
+    page.get_by_role("button", name="Try again").click()
+    shows(page, "patience")

@@ -87,7 +87,7 @@ class Trace:
         predictions: the answer, as every other door gives it: one row.
         contributions: of each token.
         neighbours: training sentences nearby; None where the model keeps none.
-        weight: (K D,) the head's weights of the answer, or of the most probable label where there is no answer.
+        weight: (K D,) the head's weights of the answer: of its most probable label, or of all where it names none.
         shown: which label that is.
         model: facts about the model, ready for JSON.
     """
@@ -108,7 +108,7 @@ class Trace:
     model: dict[str, Any]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the trace ready for JSON; numbers of vectors have six digits after the point, all others all."""
+        """Return the trace ready for JSON; numbers of vectors have six digits, all others all."""
         answer = self.predictions.records()[0]
         labels = [label_text(label) for label in self.predictions.labels]
         probabilities = self.predictions.probabilities[0]
@@ -200,7 +200,8 @@ class Explainer:
         outputs = self.inside.session(batch_of([ids], np.zeros(1, np.intp)))
         states = outputs[len(outputs) - len(self.layers) :]
         given = self._exact(states) if method == "exact" else self._occlusion(ids, pieces, scores)
-        shown = int(predictions.chosen[0].argmax() if predictions.chosen.any() else predictions.probabilities.argmax())
+        candidates = predictions.chosen[0] if predictions.chosen.any() else np.ones(len(scores), np.bool_)
+        shown = int(np.where(candidates, predictions.probabilities[0], -1).argmax())
         others = [self.engine.tokenizer.pieces(each) for each in COMPANIONS]
         raw = replace(self.predictor.calibration, temperature=1.0)
         rows = [ids, *([piece.id for piece in each] for each in others)]
@@ -307,5 +308,4 @@ def _stage(stage: Stage, labels: Sequence[str]) -> dict[str, Any]:
 
 
 def _rounded(values: npt.NDArray[np.float32]) -> list[float]:
-    rounded: list[float] = np.round(values.astype(np.float64), 6).tolist()
-    return rounded
+    return [float(f"{value:.6g}") for value in values.tolist()]  # some numbers are tiny, and their weights huge

@@ -11,7 +11,7 @@ import hashlib
 import html
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
@@ -57,7 +57,7 @@ def write(path: Path, trace: Trace) -> None:
 
 @dataclass(frozen=True)
 class _Picture:
-    page: str
+    page: str = field(repr=False)
     height: int
 
     def _repr_html_(self) -> str:

@@ -1,6 +1,6 @@
 // The answer, and the first two steps: tokens, and the matrix they stand in.
 
-const COLUMNS = 14; // of a matrix, as many as are seen at once
+const COLUMNS = 11; // of a matrix, as many as are seen at once
 
 const verdict = (t) => {
   const labels = answered(t), { score, unsure } = t.answer, { accept, many_labels: many } = t.model;
@@ -17,7 +17,8 @@ const verdict = (t) => {
   if (t.answer.truncated) {
     notes.push(`Cut: this is longer than the ${t.model.max_length} tokens that the model reads, so only its beginning counts; what is struck through was never seen.`);
   }
-  return [told, notes.map((note) => make("p", { class: "note" }, note))];
+  const meter = make("div", { class: "meter", "aria-hidden": "true" }, bar(score), accept > 0 && accept < 1 ? make("span", { class: "edge", style: { "--at": `${100 * accept}%` } }) : null);
+  return [told, meter, notes.map((note) => make("p", { class: "note" }, note))];
 };
 
 const sentence = (t) => {
@@ -58,7 +59,7 @@ const drawBatch = (t) => {
   const { ids, lengths, tokens } = t.batch, T = ids[0].length, seen = Math.min(T, COLUMNS);
   const rest = T > seen ? make("td", { class: "rest" }, `… ${T - seen} more`) : null;
   const row = (i, cell) =>
-    make("tr", { class: i ? null : "this" }, make("th", { scope: "row" }, i ? own(beginning(tokens[i])) : "this sentence"),
+    make("tr", { class: i ? null : "this" }, make("th", { scope: "row" }, i ? own(beginning(tokens[i])) : "this one"),
       range(seen).map((place) => cell(i, place, place < lengths[i])), rest && rest.cloneNode(true));
   const id = (i, place, real) =>
     make("td", { class: real ? "real" : "filling", title: real ? tokens[i][place] : "filling" }, String(ids[i][place]));

@@ -46,7 +46,7 @@ const figure = (name, value, shown) => make("data", { value, "data-figure": name
 
 const table = (titles, rows, options = {}) => {
   const head = titles.map((title) =>
-    make("th", { scope: "col", class: title.startsWith(">") ? "num" : null }, title.replace(/^>/, "")));
+    title ? make("th", { scope: "col", class: title.startsWith(">") ? "num" : null }, title.replace(/^>/, "")) : make("td"));
   return make("table", options, make("thead", {}, make("tr", {}, head)), make("tbody", {}, rows));
 };
 

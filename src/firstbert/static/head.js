@@ -62,7 +62,7 @@ const drawProbability = (t) => {
   const { temperature, thresholds, many_labels: many } = t.model;
   const columns = [["score", "score"]];
   if (temperature !== 1) columns.push(["scaled", `÷ ${number(temperature)}`]);
-  if (!many) columns.push(["power", "e^"]);
+  if (!many) columns.push(["power", temperature === 1 ? "e^score" : "e^that"]);
   if (temperature !== 1) columns.push(["raw", "undivided"]);
   if (many) columns.push(["threshold", "threshold"]);
   if (!many && thresholds) columns.push(["rated", "÷ threshold"]);
@@ -72,8 +72,7 @@ const drawProbability = (t) => {
   if (temperature !== 1) notes.push("“Undivided” is the probability as it would be without the temperature.");
   if (!many && thresholds) notes.push("This model has a threshold for each label: the answer is the label whose probability is the largest multiple of its own.");
   return [
-    scroller("Labels, their scores and probabilities",
-      table(["label", ...columns.map(([, name]) => ">" + name), ">probability"], rows, { class: "chances" })), more,
+    table(["label", ...columns.map(([, name]) => ">" + name), ">probability"], rows, { class: "chances" }), more,
     notes.length ? make("p", { class: "note" }, notes.join(" ")) : null,
     drawBand(t),
   ];

@@ -34,7 +34,7 @@ const grid = (values, label, tell) => {
   const box = make("div", {
     class: "grid", tabindex: 0, role: "slider", "aria-label": label, "aria-valuemin": 1, "aria-valuemax": values.length,
   }, canvas, cursor);
-  let columns = 0, current = 0;
+  let columns = 0, current = values.findIndex((value) => Math.abs(value) === largest(values)); // begin where most is to be seen
 
   const show = (i) => {
     current = Math.max(0, Math.min(values.length - 1, i));

@@ -17,11 +17,14 @@ const parts = (t) => {
   return [found, lost + (all.length > done + 160 ? "…" : "")];
 };
 
+// A short word needs room for its number; a piece within a word gets none, as that would tear the word.
+const whole = (t, i) => t.tokens.filter(({ word }) => word === t.tokens[i].word).length === 1;
+
 const painted = (t, values) => {
   const most = largest(values) || 1, [found, lost] = parts(t);
-  const strongest = new Set(found.map(([i]) => i).filter((i) => i !== null).sort((a, b) => Math.abs(values[b]) - Math.abs(values[a])).slice(0, MARKED));
+  const strongest = new Set(found.filter(([i, text]) => i !== null && /[\p{L}\p{N}]/u.test(text)).map(([i]) => i).sort((a, b) => Math.abs(values[b]) - Math.abs(values[a])).slice(0, MARKED));
   const spans = found.map(([i, text]) => i === null ? text : make("span", {
-    class: `word ${values[i] < 0 ? "against" : "for"}${strongest.has(i) ? " strong" : ""}`,
+    class: `word ${values[i] < 0 ? "against" : "for"}${strongest.has(i) ? " strong" : ""}${strongest.has(i) && whole(t, i) && text.length < 3 ? " short" : ""}`,
     style: { "--s": (Math.abs(values[i]) / most).toFixed(3) }, title: signed(values[i], 3),
     "data-n": strongest.has(i) ? signed(values[i]) : null,
   }, text));
@@ -40,10 +43,10 @@ const drawShares = (t, label) => {
   const { score } = t.labels.find((each) => each.label === label);
   const order = range(values.length).filter((i) => exact || !t.tokens[i].special).sort((a, b) => Math.abs(values[b]) - Math.abs(values[a]));
   const shown = order.slice(0, LISTED), rest = order.slice(LISTED), others = sum(rest.map((i) => values[i]));
-  const most = Math.max(largest(shown.map((i) => values[i])), rest.length && exact ? Math.abs(others) : 0) || 1;
+  const most = largest(shown.map((i) => values[i])) || 1;
   const rows = shown.map((i) => tokenRow(t, i, values[i], most));
   if (exact && rest.length)
-    rows.push(make("tr", {}, make("th", { scope: "row" }, `the other ${rest.length}`), make("td", { class: "num" }, signed(others, 3)), make("td", { class: "push" }, push(others, most))));
+    rows.push(make("tr", {}, make("th", { scope: "row" }, `the other ${rest.length}`), make("td", { class: "num" }, signed(others, 3)), make("td", {})));
   if (exact)
     rows.push(make("tr", { class: "total" }, make("th", { scope: "row" }, "together: the score"), make("td", { class: "num" }, figure("contributions/sum", sum(values) + t.contributions.base[label], signed(sum(values) + t.contributions.base[label], 3))), make("td", {})));
   const every = order.length > LISTED ? fold(`All ${order.length} tokens`, () =>
@@ -62,7 +65,7 @@ const drawShares = (t, label) => {
 
 const drawWords = (t) => {
   const into = make("div", { class: "shown" });
-  const turn = (label) => into.replaceChildren(...drawShares(t, label).flat().filter(Boolean));
+  const turn = (label) => into.replaceChildren(...drawShares(t, label).filter(Boolean));
   turn(t.shown);
   const order = [...t.labels].sort((a, b) => b.probability - a.probability);
   if (order.length < 3 && !t.model.many_labels) return into;
@@ -77,6 +80,6 @@ const drawNeighbours = (t) => {
   const rows = t.neighbours.map(({ text, label, similarity }) =>
     make("li", {}, make("p", { class: "said", dir: "auto" }, clip(text, 280)),
       make("p", { class: "about" }, [label].flat().length ? [label].flat().map((each) => make("b", {}, own(String(each)), " ")) : "no label ",
-        "similarity ", figure("neighbours/similarity", similarity, number(similarity)), bar(similarity, "other"))));
+        make("span", { class: "n" }, "similarity ", figure("neighbours/similarity", similarity, number(similarity))), bar(similarity, "other"))));
   return make("ol", { class: "near" }, rows);
 };

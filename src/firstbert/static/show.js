@@ -19,7 +19,7 @@ const section = (t, [id, title, draw], i) =>
     make("p", { class: "lead" }, WORDS[id](t)), draw(t));
 
 const show = (t) => {
-  at("answer").replaceChildren(...drawAnswer(t).flat(3));
+  at("answer").replaceChildren(...drawAnswer(t).flat(Infinity));
   at("way").replaceChildren(...STEPS.map((step, i) => section(t, step, i)));
   at("stations").replaceChildren(make("ol", {}, STEPS.map(([id, title, , reached]) =>
     make("li", {}, make("a", { href: `#${id}` }, make("span", { class: "unseen" }, `${title}: `), reached(t))))));

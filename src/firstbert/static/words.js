@@ -33,7 +33,7 @@ const WORDS = {
     const reads = read.length > 1 ? `after layers ${inWords(read)}` : `after layer ${read[0]}`;
     const above = topLayer(t) < t.model.layers ? ", so what lies above is never run" : ", the last";
     return "In every layer each token looks at all the others and takes on some of what they mean; a strip shows what has " +
-      `become of ${place}, ${t.model.width} numbers at a time. The encoder has ${t.model.layers} layers, and this ` +
+      `become of ${place}: ${t.model.width} numbers, as colours. The encoder has ${t.model.layers} layers, and this ` +
       `model reads it ${reads}${above}.`;
   },
   vector: (t) => {
@@ -70,9 +70,9 @@ const WORDS = {
 // What the marks on pieces mean, where there are any.
 const aboutPieces = (t) => {
   const words = t.tokens;
-  const at = words.findIndex((each) => each.token.startsWith("##"));
-  if (at > 0) {
-    const pieces = words.filter((each) => each.word === words[at].word && !each.special).map((each) => each.token);
+  if (words.some((each) => each.token.startsWith("##"))) {
+    const of = (word) => words.filter((each) => each.word === word && !each.special).map((each) => each.token);
+    const pieces = words.map((each) => of(each.word)).reduce((best, each) => (each.length > best.length ? each : best));
     const whole = pieces.map((piece) => piece.replace(/^##/, "")).join("");
     return `## goes on with the piece before it: “${whole}” is not in the list, so it is put together from ${pieces.join(" ")}.`;
   }
