@@ -10,14 +10,15 @@ import statistics
 from collections.abc import Iterable
 from pathlib import Path
 
-from benchmarks import bulk_model
+from benchmarks import bulk_model, figures
 from benchmarks.bulk_model import Parts, rounds
+from benchmarks.figures import begin, fill, listed, merged, warning
 from benchmarks.report import Cell
 from benchmarks.trust_report import Goal, block, goals_table, named
 
 ROOT = Path(__file__).parent.parent
 PAGE, RESULTS = ROOT / "docs" / "scale.md", ROOT / "benchmarks" / "results" / "bulk.json"
-BEGIN, END = "<!-- figures: begin (made by benchmarks/bulk_report.py) -->", "<!-- figures: end -->"
+BEGIN = begin("bulk_report")
 NOTHING = "Nothing has been measured yet: `make bulk`.\n"
 
 PRICE = 0.05  # of a core-hour, an example
@@ -30,8 +31,7 @@ _LAST = {"minilm": "6", "mpnet": "12", "tiny": "1"}
 
 def read(path: Path = RESULTS) -> Parts:
     """Return the parts measured so far; none where there is no file."""
-    found: Parts = json.loads(path.read_text()) if path.exists() else {}
-    return found
+    return figures.read(path)
 
 
 def render(parts: Parts) -> str:
@@ -46,17 +46,14 @@ def render(parts: Parts) -> str:
 
 def write(parts: Parts, page: Path = PAGE) -> None:
     """Put the tables into the page."""
-    before, rest = page.read_text(encoding="utf-8").split(BEGIN)
-    page.write_text(f"{before}{BEGIN}\n\n{render(parts)}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+    fill(page, BEGIN, render(parts))
 
 
 def _machine(header: Parts) -> str:
     machine = header["machine"]
-    warning = "**A quick run: these figures mean nothing.**\n\n" if header["quick"] else ""
-    listed = {name: number for libraries in header["versions"].values() for name, number in libraries.items()}
-    versions = ", ".join(f"{name} {number}" for name, number in sorted(listed.items()))
+    versions = listed(merged(header["versions"]))
     size = f"{machine['cores']} cores, {machine['threads']} threads, {machine['memory_gb']:.0f} GB"
-    return f"{warning}{machine['cpu']}, {size}, Python {machine['python']}. {versions}."
+    return f"{warning(header)}{machine['cpu']}, {size}, Python {machine['python']}. {versions}."
 
 
 # ---------------------------------------------------------------- numbers

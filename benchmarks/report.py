@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.figures import Parts, begin, fill, listed, merged, warning
+
 ROOT = Path(__file__).parent.parent
 PAGE, PLOT = ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "benchmarks.svg"
 README = ROOT / "README.md"
-BEGIN, END = "<!-- figures: begin (made by benchmarks/report.py) -->", "<!-- figures: end -->"
+BEGIN = begin("report")
 NOTHING = "Nothing has been measured yet: `make bench`.\n"
 
-Parts = dict[str, Any]
 Cell = str | float | int | None
 
 
@@ -40,16 +41,10 @@ def render(sections: dict[str, Parts]) -> str:
 def write(folder: Path, page: Path = PAGE, plot: Path = PLOT, readme: Path = README) -> None:
     """Put the tables into the page and the README, and draw the plot."""
     sections = read(folder)
-    _fill(page, render(sections))
-    _fill(readme, summary(sections))
+    fill(page, BEGIN, render(sections))
+    fill(readme, BEGIN, summary(sections))
     if "throughput" in sections:
         draw(sections["throughput"], plot)
-
-
-def _fill(page: Path, figures: str) -> None:
-    before, rest = page.read_text(encoding="utf-8").split(BEGIN)
-    after = rest.split(END)[1]
-    page.write_text(f"{before}{BEGIN}\n\n{figures}\n{END}{after}", encoding="utf-8")
 
 
 def summary(sections: dict[str, Parts]) -> str:
@@ -89,14 +84,11 @@ def _cell(value: Cell) -> str:
 
 def _machine(header: Parts) -> str:
     machine, versions = header["machine"], header["versions"]
-    listed = {name: number for libraries in reversed(versions.values()) for name, number in libraries.items()}
     flags = ", ".join(machine["flags"])
-    warning = "**A quick run: these figures mean nothing.**\n\n" if header["quick"] else ""
     return (
-        f"{warning}{machine['cpu']} (family/model/stepping {machine['family']}; {flags}), {machine['cores']} cores, "
-        f"{machine['threads']} threads for every system, {machine['memory_gb']:.0f} GB, Python {machine['python']}. "
-        + ", ".join(f"{name} {number}" for name, number in sorted(listed.items()))
-        + "."
+        f"{warning(header)}{machine['cpu']} (family/model/stepping {machine['family']}; {flags}), "
+        f"{machine['cores']} cores, {machine['threads']} threads for every system, {machine['memory_gb']:.0f} GB, Python {machine['python']}. "
+        f"{listed(merged(versions))}."
     )
 
 

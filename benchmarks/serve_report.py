@@ -11,14 +11,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import figures
+from benchmarks.figures import Parts, begin, fill, listed, warning
 from benchmarks.report import Cell
 from benchmarks.trust_report import Goal, block, goals_table, named
 
 ROOT = Path(__file__).parent.parent
 PAGE, RESULTS = ROOT / "docs" / "serving.md", ROOT / "benchmarks" / "results" / "serve.json"
-BEGIN, END = "<!-- figures: begin (made by benchmarks/serve_report.py) -->", "<!-- figures: end -->"
+BEGIN = begin("serve_report")
 NOTHING = "Nothing has been measured yet: `make serve-bench`.\n"
-Parts = dict[str, Any]
 OURS, INSIDE = "firstbert", "in-process"
 ALLOWED = {"200", "429", "503"}  # what a flooded server may answer
 
@@ -27,8 +28,7 @@ _SHARE, _TIMES, _MORE_MS, _FLAT = 0.85, 2.0, 3.0, 1.05
 
 def read(path: Path = RESULTS) -> Parts:
     """Return the parts measured so far; none where there is no file."""
-    found: Parts = json.loads(path.read_text()) if path.exists() else {}
-    return found
+    return figures.read(path)
 
 
 def render(parts: Parts) -> str:
@@ -42,19 +42,16 @@ def render(parts: Parts) -> str:
 
 def write(parts: Parts, page: Path = PAGE) -> None:
     """Put the tables into the page."""
-    before, rest = page.read_text(encoding="utf-8").split(BEGIN)
-    page.write_text(f"{before}{BEGIN}\n\n{render(parts)}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+    fill(page, BEGIN, render(parts))
 
 
 def _machine(header: Parts) -> str:
     machine = header["machine"]
-    warning = "**A quick run: these figures mean nothing.**\n\n" if header["quick"] else ""
     size = f"{machine['cores']} cores, {machine['threads']} threads, {machine['memory_gb']:.0f} GB"
-    lines = [f"{warning}{machine['cpu']}, {size}, Python {machine['python']}."]
+    lines = [f"{warning(header)}{machine['cpu']}, {size}, Python {machine['python']}."]
     for name, found in header["versions"].items():
         if found:
-            listed = ", ".join(f"{library} {number}" for library, number in sorted(found.items()))
-            lines.append(f"{'firstbert' if name == OURS else 'The environment of ' + name}: {listed}.")
+            lines.append(f"{'firstbert' if name == OURS else 'The environment of ' + name}: {listed(found)}.")
     return "\n".join(lines)
 
 

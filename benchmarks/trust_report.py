@@ -10,21 +10,21 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import figures
+from benchmarks.figures import Parts, begin, fill, listed, warning
 from benchmarks.report import Cell, table
 
 ROOT = Path(__file__).parent.parent
 PAGE, RESULTS = ROOT / "docs" / "results.md", ROOT / "benchmarks" / "results" / "trust.json"
-BEGIN, END = "<!-- figures: begin (made by benchmarks/trust_report.py) -->", "<!-- figures: end -->"
+BEGIN = begin("trust_report")
 NOTHING = "Nothing has been measured yet: `make trust`.\n"
 
-Parts = dict[str, Any]
 Goal = tuple[str, str, float, float, Callable[[float], str]]
 
 
 def read(path: Path = RESULTS) -> Parts:
     """Return the parts measured so far; none where there is no file."""
-    found: Parts = json.loads(path.read_text()) if path.exists() else {}
-    return found
+    return figures.read(path)
 
 
 def render(parts: Parts) -> str:
@@ -39,8 +39,7 @@ def render(parts: Parts) -> str:
 
 def write(parts: Parts, page: Path = PAGE) -> None:
     """Put the tables into the page."""
-    before, rest = page.read_text(encoding="utf-8").split(BEGIN)
-    page.write_text(f"{before}{BEGIN}\n\n{render(parts)}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+    fill(page, BEGIN, render(parts))
 
 
 def named(parts: Parts, section: str) -> Iterable[tuple[str, Parts]]:
@@ -56,11 +55,9 @@ def block(title: str, text: str, head: list[str], rows: list[list[Cell]]) -> lis
 
 def _machine(header: Parts) -> str:
     machine, versions = header["machine"], header["versions"]["firstbert"]
-    warning = "**A quick run: these figures mean nothing.**\n\n" if header["quick"] else ""
     left_out = "" if "mpnet" in header["encoders"] else " MPNet was left out."
-    listed = ", ".join(f"{name} {number}" for name, number in sorted(versions.items()))
     size = f"{machine['cores']} cores, {machine['threads']} threads"
-    return f"{warning}{machine['cpu']}, {size}, Python {machine['python']}. {listed}.{left_out}"
+    return f"{warning(header)}{machine['cpu']}, {size}, Python {machine['python']}. {listed(versions)}.{left_out}"
 
 
 # ---------------------------------------------------------------- numbers as text

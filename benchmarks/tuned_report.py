@@ -13,14 +13,15 @@ from typing import Any
 
 from scipy.stats import t
 
-from benchmarks import trust_report
+from benchmarks import figures, trust_report
+from benchmarks.figures import Parts, begin, fill, listed, merged, warning
 from benchmarks.report import Cell
-from benchmarks.trust_report import Goal, Parts, block, goals_table, named, percent
+from benchmarks.trust_report import Goal, block, goals_table, named, percent
 from benchmarks.tuned_ours import Job
 
 ROOT = Path(__file__).parent.parent
 PAGE, RESULTS = ROOT / "docs" / "finetuning.md", ROOT / "benchmarks" / "results"
-BEGIN, END = "<!-- figures: begin (made by benchmarks/tuned_report.py) -->", "<!-- figures: end -->"
+BEGIN = begin("tuned_report")
 NOTHING = "Nothing has been measured yet: `make finetune`.\n"
 SURE = 0.95  # of intervals
 
@@ -55,15 +56,12 @@ def render(machines: Sequence[Parts], frozen: Parts | None = None) -> str:
 
 def write(machines: Sequence[Parts], page: Path = PAGE) -> None:
     """Put the tables into the page."""
-    before, rest = page.read_text(encoding="utf-8").split(BEGIN)
-    page.write_text(f"{before}{BEGIN}\n\n{render(machines)}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+    fill(page, BEGIN, render(machines))
 
 
 def _machine(header: Parts) -> str:
-    warning = "**A quick run: these figures mean nothing.**\n\n" if header["quick"] else ""
-    listed = {name: number for libraries in reversed(header["versions"].values()) for name, number in libraries.items()}
-    versions = ", ".join(f"{name} {number}" for name, number in sorted(listed.items()))
-    return f"{warning}**{place(header)}**, {header['machine']['threads']} threads. {versions}."
+    versions = listed(merged(header["versions"]))
+    return f"{warning(header)}**{place(header)}**, {header['machine']['threads']} threads. {versions}."
 
 
 def place(header: Parts) -> str:

@@ -1,4 +1,7 @@
-"""Draw docs/guide.png: `python docs/make_guide.py MODEL`, with Playwright and Chromium at hand."""
+"""Draw the guide's pictures in docs/: `python docs/make_guide.py MODEL`, with Playwright and Chromium at hand.
+
+guide.png on a wide screen, guide-dark.png in the dark, guide-phone.png on a phone; each down to where it gets long.
+"""
 
 from __future__ import annotations
 
@@ -13,20 +16,29 @@ from firstbert.artifact import load
 from firstbert.explain import Explainer
 from firstbert.guide import write
 
-PICTURE = Path(__file__).with_name("guide.png")
+FOLDER = Path(__file__).parent
 TEXT = "A warm, clever film that made me laugh out loud."
-WIDTH, HEIGHT = 1180, 2050  # down to the vector
+# Width and height in points, colours, pixels a point.
+PICTURES = {
+    "guide": (1180, 2050, "light", 1),
+    "guide-dark": (1180, 1500, "dark", 1),
+    "guide-phone": (375, 1700, "light", 2),
+}
 
 
 def main(model: Path) -> None:
-    """Write the picture."""
+    """Write the pictures."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         page = Path(folder) / "guide.html"
         write(page, Explainer.of(load(model), "reviews")(TEXT))
         chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        opened = chromium.new_page(viewport={"width": WIDTH, "height": HEIGHT}, reduced_motion="reduce")
-        opened.goto(page.as_uri())
-        opened.screenshot(path=PICTURE)
+        for name, (width, height, scheme, scale) in PICTURES.items():
+            size = {"width": width, "height": height}
+            opened = chromium.new_page(
+                viewport=size, color_scheme=scheme, reduced_motion="reduce", device_scale_factor=scale
+            )
+            opened.goto(page.as_uri())
+            opened.screenshot(path=FOLDER / f"{name}.png")
         chromium.close()
 
 

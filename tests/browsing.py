@@ -41,6 +41,28 @@ CONTRASTS = """() => {
 }"""
 
 
+def figures(page: Any) -> dict[str, list[float]]:
+    """The numbers that a guide shows, by what they are called in its trace."""
+    found: dict[str, list[float]] = {}
+    for name, value in page.evaluate("[...document.querySelectorAll('data')].map((e) => [e.dataset.figure, e.value])"):
+        found.setdefault(name, []).append(float(value))
+    return found
+
+
+def serious(page: Any) -> list[str]:
+    """What axe-core finds on a page that is serious or critical, as its rule and where it is broken."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page).response
+    assert len(found["passes"]) > 10
+    return [
+        f"{rule['id']}: {node['html'][:200]}"
+        for rule in found["violations"]
+        for node in rule["nodes"]
+        if rule["impact"] in ("serious", "critical")
+    ]
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     found = next((path for name in NAMES if (path := shutil.which(name))), None)

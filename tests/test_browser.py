@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from browsing import CONTRASTS, DESKTOP, PHONE, SMALL, browser, look_at
+from browsing import CONTRASTS, DESKTOP, PHONE, SMALL, browser, look_at, serious
 from firstbert.page import write
 from report_facts import every_kind
 
@@ -35,6 +35,14 @@ def test_nothing_is_wider_than_the_screen(kind: str, visit: Callable[..., Any]) 
         page.evaluate("document.querySelectorAll('details').forEach((each) => (each.open = true))")
         assert page.evaluate("document.documentElement.scrollWidth") == size[0]
         assert page.locator("h1").is_visible()
+
+
+@pytest.mark.parametrize("kind", ["binary", "topics", "many"])
+def test_axe_finds_nothing_serious(kind: str, visit: Callable[..., Any]) -> None:
+    for size, scheme in ((DESKTOP, "light"), (PHONE, "dark")):
+        page = visit(kind, size, color_scheme=scheme)
+        page.evaluate("document.querySelectorAll('details').forEach((each) => (each.open = true))")
+        assert serious(page) == []
 
 
 def first_wrong(page: Any) -> tuple[Any, dict[str, float]]:

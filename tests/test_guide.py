@@ -16,7 +16,7 @@ import pytest
 
 import everyday
 import families
-from browsing import CONTRASTS, DESKTOP, PHONE, SMALL, browser
+from browsing import CONTRASTS, DESKTOP, PHONE, SMALL, browser, figures, look_at, serious
 from conftest import TEXTS
 from firstbert import SentenceClassifier
 from firstbert.catalog import encoder_files
@@ -24,7 +24,7 @@ from firstbert.errors import UsageError
 from firstbert.explain import Trace, explain
 from firstbert.guide import notebook, render, write
 
-__all__ = ["browser"]  # a fixture
+__all__ = ["browser", "look_at"]  # fixtures
 
 SENTENCE = "A warm, unexpectedly funny film that forgives its own clumsiness."
 HOSTILE = "</script><img src=x onerror=alert(1)> \u2028 a bell \x07, \u202eturned & <b>bold</b> 🎬🏽 {{script}} שלום"
@@ -62,33 +62,8 @@ def files(traces: dict[str, Trace], tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture
-def visit(browser: Any, files: Path) -> Iterator[Callable[..., Any]]:
-    """Open a guide; at the end of the test, nothing but its file may have been asked for, and nothing logged."""
-    contexts, noise = [], []
-
-    def opened(kind: str, size: tuple[int, int] = DESKTOP, **options: Any) -> Any:
-        context = browser.new_context(viewport={"width": size[0], "height": size[1]}, **options)
-        contexts.append(context)
-        page = context.new_page()
-        address = (files / f"{kind}.html").as_uri()
-        page.on("console", lambda message: noise.append(message.text))
-        page.on("pageerror", lambda error: noise.append(str(error)))
-        page.on("dialog", lambda dialog: (noise.append(dialog.message), dialog.dismiss()))
-        page.on("request", lambda request: request.url.partition("#")[0] == address or noise.append(request.url))
-        page.goto(address)
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-    assert noise == []
-
-
-def figures(page: Any) -> dict[str, list[float]]:
-    found: dict[str, list[float]] = {}
-    for name, value in page.evaluate("[...document.querySelectorAll('data')].map((e) => [e.dataset.figure, e.value])"):
-        found.setdefault(name, []).append(float(value))
-    return found
+def visit(look_at: Callable[..., Any], files: Path) -> Callable[..., Any]:
+    return lambda kind, *size, **options: look_at((files / f"{kind}.html").as_uri(), *size, **options)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -121,6 +96,14 @@ def test_it_fits_stands_out_and_tells_the_traces_own_figures(
     assert strips.count() == len(told["layers"]) and page.locator("#layers .never").count() == (
         told["model"]["layers"] - len(told["layers"]) + 1
     )
+
+
+@pytest.mark.parametrize(("size", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop", "phone, dark"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_axe_finds_nothing_serious(kind: str, size: tuple[int, int], scheme: str, visit: Callable[..., Any]) -> None:
+    page = visit(kind, size, color_scheme=scheme, reduced_motion="reduce")
+    page.evaluate("document.querySelectorAll('details').forEach((each) => (each.open = true))")
+    assert serious(page) == []
 
 
 def test_the_sum_of_the_head_adds_up(traces: dict[str, Trace], visit: Callable[..., Any]) -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from browsing import DESKTOP, browser, look_at
-from conftest import GOOD
+import pytest
+
+from browsing import DESKTOP, browser, figures, look_at, serious
+from conftest import GOOD, TEXTS, Outcome
+from firstbert import SentenceClassifier
 from serving import serve
 
 __all__ = ["browser", "look_at"]  # fixtures
 
+SENTENCE = "a visually stunning rumination on love"  # the tutorial's own
 KEY = "a-key-for-the-tests-0123456789"
 
 
@@ -46,3 +51,37 @@ def test_the_page_asks_for_a_key(model: Path, tmp_path: Path, look_at: Callable[
         page.wait_for_load_state("networkidle")
         page.context.close()
         page.noise[:] = [line for line in page.noise if "401" not in line]  # the browser's own word on the first answer
+
+
+def test_the_page_shows_what_the_command_tells(
+    tmp_path: Path, cli: Callable[..., Outcome], look_at: Callable[..., Any]
+) -> None:
+    taught = SentenceClassifier("minilm").fit(TEXTS, ["good", "bad"] * 6)
+    taught.keep_neighbours(TEXTS, ["good", "bad"] * 6)
+    model = taught.save(tmp_path / "model")
+    told = json.loads(cli("explain", model, SENTENCE, "--json").stdout)
+    with serve([model], tmp_path) as held:
+        page = look_at(f"{held.url}/?text={SENTENCE}", reduced_motion="reduce")
+        page.locator("#answer blockquote", has_text=SENTENCE).wait_for()
+        page.evaluate("document.querySelectorAll('details').forEach((each) => (each.open = true))")
+        shown, texts = figures(page), lambda place: page.locator(place).evaluate_all("(l) => l.map((e) => e.textContent)")
+        assert texts("#tokens .chips .piece") == [each["token"] for each in told["tokens"]]
+        assert texts("#tokens .chips .id") == [str(each["id"]) for each in told["tokens"]]
+        assert texts("#batch td.real, #batch td.filling") == [str(i) for row in told["batch"]["ids"] for i in row]
+        mask = [str(int(at < n)) for n in told["batch"]["lengths"] for at in range(len(told["batch"]["ids"][0]))]
+        assert texts("#batch td.on, #batch td.off") == mask
+        c = [each["label"] for each in told["labels"]].index(told["shown"])
+        for stage in told["layers"]:
+            assert shown[f"layers/{stage['layer']}/norm"] == [stage["norm"]]
+            assert shown[f"layers/{stage['layer']}/probability"] == [stage["probabilities"][c]]
+            assert not stage["layer"] or shown[f"layers/{stage['layer']}/change"] == [stage["change"]]
+        values = [float(cell.replace("−", "-")) for cell in texts("#vector .terms td:nth-child(2)")]
+        assert values == pytest.approx(told["vector"], abs=5.1e-5) and len(values) == 384
+        assert shown["score"] == [told["labels"][c]["score"]]
+        assert [shown[f"labels/{i}/probability"] for i in (0, 1)] == [[each["probability"]] for each in told["labels"]]
+        assert shown["contributions/sum"] == [pytest.approx(told["labels"][c]["score"], abs=1e-4)]
+        assert shown["neighbours/similarity"] == [each["similarity"] for each in told["neighbours"]]
+        assert shown["answer/score"] == [told["answer"]["score"]]
+        assert serious(page) == []
+        page.wait_for_load_state("networkidle")
+        page.context.close()

@@ -357,17 +357,3 @@ def test_what_is_not_measured_is_not_told(modules: SimpleNamespace, parts: dict[
         assert report.render({"header": HEADER, name: part})
     shown = report.render({"header": HEADER, "latency, 0": parts["latency, 0"]})
     assert "One request" in shown and "64 clients" not in shown and "SIGTERM" not in shown
-
-
-def test_the_page_shows_the_figures_that_are_kept(modules: SimpleNamespace) -> None:
-    report = modules.report
-    block = report.PAGE.read_text(encoding="utf-8").split(report.BEGIN)[1].split(report.END)[0]
-    assert block.strip() == report.render(report.read()).strip()
-
-
-def test_the_page_is_written_between_its_marks(modules: SimpleNamespace, tmp_path: Path, parts: dict[str, Any]) -> None:
-    page = tmp_path / "page.md"
-    page.write_text(f"before\n{modules.report.BEGIN}\nwas here\n{modules.report.END}\nafter\n")
-    modules.report.write(parts, page)
-    text = page.read_text()
-    assert text.startswith("before\n") and text.endswith("after\n") and "was here" not in text and PEER in text

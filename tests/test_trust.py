@@ -95,19 +95,13 @@ def test_what_is_there_is_kept_and_forced_sections_alone_are_measured_anew(
     assert calls == ["one", "two", "two"] and found.parts["one, minilm"]["value"] == 1
 
 
-def test_the_page_shows_the_figures_that_are_kept(modules: SimpleNamespace) -> None:
-    report = modules.report
-    block = report.PAGE.read_text(encoding="utf-8").split(report.BEGIN)[1].split(report.END)[0]
-    assert block.strip() == report.render(report.read()).strip()
-
-
 def test_a_goal_that_is_missed_is_shown_as_missed(modules: SimpleNamespace, options: Any, tmp_path: Path) -> None:
     rates = {"whole": 100.0, "cut": 150.0}
     part = {"layer": 4, "rates": rates, "faster": 1.1, "accuracy": {"whole": 0.8, "cut": 0.8}}
     parts = {"header": modules.trust.Trust(options).header, "cut, tiny": part}
     assert "| tiny: times as fast when cut | ≥ 1.15 | 1.1 | **no** |" in modules.report.render(parts)
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{modules.report.BEGIN}\nwas here\n{modules.report.END}\nafter\n")
+    page.write_text(f"before\n{modules.report.BEGIN}\nwas here\n{modules.report.figures.END}\nafter\n")
     modules.report.write(parts | {"cut, tiny": part | {"faster": 1.2}}, page)
     text = page.read_text()
     assert text.startswith("before\n") and text.endswith("after\n") and "was here" not in text

@@ -253,17 +253,3 @@ def test_each_machine_is_named_in_its_rows(modules: SimpleNamespace) -> None:
     gpu = {"header": HEADER | {"gpu": "Some GPU"}, "full, mpnet, 0": run(0.95)}
     shown = modules.report.render([parts_of(full__minilm__0=run(0.9)), gpu], {})
     assert "**Some GPU**" in shown and "| Some GPU | `firstbert" in shown and "Some CPU, 2 cores | `firstbert" in shown
-
-
-def test_the_page_shows_the_figures_that_are_kept(modules: SimpleNamespace) -> None:
-    report = modules.report
-    block = report.PAGE.read_text(encoding="utf-8").split(report.BEGIN)[1].split(report.END)[0]
-    assert block.strip() == report.render(report.read()).strip()
-
-
-def test_the_page_is_written_between_its_marks(modules: SimpleNamespace, tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    page.write_text(f"before\n{modules.report.BEGIN}\nwas here\n{modules.report.END}\nafter\n")
-    modules.report.write([parts_of(full__minilm__0=run(0.9))], page)
-    text = page.read_text()
-    assert text.startswith("before\n") and text.endswith("after\n") and "was here" not in text and "MiniLM" in text

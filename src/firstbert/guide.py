@@ -6,8 +6,6 @@ which they build on each other. Nothing but this file is asked for, save for the
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import html
 import json
 import re
@@ -17,7 +15,7 @@ from pathlib import Path
 
 from firstbert import answers
 from firstbert.explain import Trace
-from firstbert.markup import cut, escape
+from firstbert.markup import cut, document, escape
 from firstbert.predictor import answer_text
 
 _SCRIPTS = ("dom", "words", "pictures", "beginning", "layers", "head", "reasons", "show")
@@ -31,19 +29,14 @@ def render(trace: Trace | None = None) -> str:
         trace: what to show; None: the live page, which asks the service that it came from. It takes ``GET info`` and
             ``POST models/{name}/explain``, both beside its own address.
     """
-    script = _script((*_SCRIPTS, "live") if trace is None else _SCRIPTS)
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    connect = "connect-src 'self'; " if trace is None else ""
-    return _fill(
+    body = _fill(
         _file("guide.html"),
-        policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:; "
-        f"{connect}base-uri 'none'; form-action 'none'",
-        title="How a sentence gets its label" if trace is None else f"{escape(cut(trace.text, 60))}: a sentence’s way",
-        style=_file("guide.css"),
         still=_LIVE if trace is None else _still(trace),
         data="" if trace is None else f'<script type="application/json" id="trace">{_data(trace)}</script>\n',
-        script=script,
     )
+    title = "How a sentence gets its label" if trace is None else f"{escape(cut(trace.text, 60))}: a sentence’s way"
+    script = _script((*_SCRIPTS, "live") if trace is None else _SCRIPTS)
+    return document(title, body, style=_file("guide.css"), script=script, connects=trace is None)
 
 
 def write(path: Path, trace: Trace) -> None:

@@ -5,10 +5,13 @@ After facts.py on the way of a sentence.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 
 _SHOWN = 320  # characters of a sentence before it is folded
 # Lone halves of surrogate pairs can't be written as UTF-8; control characters mean nothing in HTML.
@@ -147,3 +150,40 @@ def pairs(values: Iterable[tuple[str, str]], kind: str = "") -> str:
 def plural(n: int, one: str, many: str | None = None) -> str:
     """Return a noun in the form that goes with `n`."""
     return one if n == 1 else many or one + "s"
+
+
+def document(title: str, body: str, *, style: str, script: str, connects: bool = False) -> str:
+    """Return a page that runs its one script and asks for nothing.
+
+    Args:
+        title: escaped already.
+        body: ready HTML.
+        style: what it adds to base.css.
+        script: it runs after the body; no other does.
+        connects: whether the script may ask the server that the page came from.
+    """
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    connect = "connect-src 'self'; " if connects else ""
+    policy = (
+        f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:; "
+        f"{connect}base-uri 'none'; form-action 'none'"
+    )
+    base = files("firstbert").joinpath("base.css").read_text(encoding="utf-8")
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta name="referrer" content="no-referrer">
+<title>{title}</title>
+<link rel="icon" href="data:,">
+<style>
+{base}{style}</style>
+</head>
+<body>
+{body}<script>{script}</script>
+</body>
+</html>
+"""

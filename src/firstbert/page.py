@@ -6,8 +6,6 @@ words of marks in charts; all is readable without.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
@@ -15,7 +13,7 @@ from pathlib import Path
 
 from firstbert import answers, charts, making, sections
 from firstbert.facts import Fact, ReportFacts
-from firstbert.markup import count, escape, interval, items, own, percent, plural, pointer
+from firstbert.markup import count, document, escape, interval, items, own, percent, plural, pointer
 
 __all__ = ["ReportFacts", "render", "write"]
 
@@ -87,30 +85,10 @@ _PARTS = [
 
 def render(facts: ReportFacts) -> str:
     """Return the report as one HTML document."""
-    script, style = _file("page.js"), _file("page.css")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = (
-        f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
-    )
     parts = [(part, content) for part in _PARTS if (content := part.content(facts))]
     links = "".join(f'<li><a href="#{part.place}">{part.title}</a></li>\n' for part, _ in parts)
     told = escape(facts.title)
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta name="referrer" content="no-referrer">
-<title>{told}: report on a classifier</title>
-<link rel="icon" href="data:,">
-<style>
-{style}</style>
-</head>
-<body>
-<a class="skip" href="#report">Skip to the report</a>
+    body = f"""<a class="skip" href="#report">Skip to the report</a>
 <header>
 <p class="kicker">Report on a text classifier</p>
 <h1 dir="auto">{told}</h1>
@@ -121,10 +99,8 @@ def render(facts: ReportFacts) -> str:
 <main id="report">
 {"".join(_section(part, content) for part, content in parts)}</main>
 <footer><p>Written by firstbert. This file holds sentences of its data: pass it on as you would the data.</p></footer>
-<script>{script}</script>
-</body>
-</html>
 """
+    return document(f"{told}: report on a classifier", body, style=_file("page.css"), script=_file("page.js"))
 
 
 def write(path: Path, facts: ReportFacts) -> None:
