@@ -5,14 +5,13 @@ No figure is typed by hand but the example's price: a test compares the page wit
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Iterable
 from pathlib import Path
 
-from benchmarks import bulk_model, figures
+from benchmarks import bulk_model, marks
 from benchmarks.bulk_model import Parts, rounds
-from benchmarks.figures import begin, fill, listed, merged, warning
+from benchmarks.marks import begin, fill, listed, merged, warning
 from benchmarks.report import Cell
 from benchmarks.trust_report import Goal, block, goals_table, named
 
@@ -31,7 +30,7 @@ _LAST = {"minilm": "6", "mpnet": "12", "tiny": "1"}
 
 def read(path: Path = RESULTS) -> Parts:
     """Return the parts measured so far; none where there is no file."""
-    return figures.read(path)
+    return marks.read(path)
 
 
 def render(parts: Parts) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figures import Parts, begin, fill, listed, merged, warning
+from benchmarks.marks import Parts, begin, fill, listed, merged, warning
 
 ROOT = Path(__file__).parent.parent
 PAGE, PLOT = ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "benchmarks.svg"
@@ -87,8 +87,8 @@ def _machine(header: Parts) -> str:
     flags = ", ".join(machine["flags"])
     return (
         f"{warning(header)}{machine['cpu']} (family/model/stepping {machine['family']}; {flags}), "
-        f"{machine['cores']} cores, {machine['threads']} threads for every system, {machine['memory_gb']:.0f} GB, Python {machine['python']}. "
-        f"{listed(merged(versions))}."
+        f"{machine['cores']} cores, {machine['threads']} threads for every system, {machine['memory_gb']:.0f} GB, "
+        f"Python {machine['python']}. {listed(merged(versions))}."
     )
 
 

@@ -5,14 +5,12 @@ No figure is typed by hand: a test compares the page with what is made here.
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from benchmarks import figures
-from benchmarks.figures import Parts, begin, fill, listed, warning
+from benchmarks import marks
+from benchmarks.marks import Parts, begin, fill, listed, warning
 from benchmarks.report import Cell
 from benchmarks.trust_report import Goal, block, goals_table, named
 
@@ -28,7 +26,7 @@ _SHARE, _TIMES, _MORE_MS, _FLAT = 0.85, 2.0, 3.0, 1.05
 
 def read(path: Path = RESULTS) -> Parts:
     """Return the parts measured so far; none where there is no file."""
-    return figures.read(path)
+    return marks.read(path)
 
 
 def render(parts: Parts) -> str:

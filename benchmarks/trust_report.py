@@ -5,13 +5,11 @@ No figure is typed by hand: a test compares the page with what is made here.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-from benchmarks import figures
-from benchmarks.figures import Parts, begin, fill, listed, warning
+from benchmarks import marks
+from benchmarks.marks import Parts, begin, fill, listed, warning
 from benchmarks.report import Cell, table
 
 ROOT = Path(__file__).parent.parent
@@ -24,7 +22,7 @@ Goal = tuple[str, str, float, float, Callable[[float], str]]
 
 def read(path: Path = RESULTS) -> Parts:
     """Return the parts measured so far; none where there is no file."""
-    return figures.read(path)
+    return marks.read(path)
 
 
 def render(parts: Parts) -> str:

@@ -13,8 +13,8 @@ from typing import Any
 
 from scipy.stats import t
 
-from benchmarks import figures, trust_report
-from benchmarks.figures import Parts, begin, fill, listed, merged, warning
+from benchmarks import trust_report
+from benchmarks.marks import Parts, begin, fill, listed, merged, warning
 from benchmarks.report import Cell
 from benchmarks.trust_report import Goal, block, goals_table, named, percent
 from benchmarks.tuned_ours import Job

@@ -21,10 +21,17 @@ ROOT = Path(__file__).parent.parent
 def modules() -> Iterator[SimpleNamespace]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT))
-        from benchmarks import bench, encoders, figures, memory, peers, report, run, texts
+        from benchmarks import bench, encoders, marks, memory, peers, report, run, texts
 
         yield SimpleNamespace(
-            bench=bench, encoders=encoders, figures=figures, memory=memory, peers=peers, report=report, run=run, texts=texts
+            bench=bench,
+            encoders=encoders,
+            marks=marks,
+            memory=memory,
+            peers=peers,
+            report=report,
+            run=run,
+            texts=texts,
         )
 
 
@@ -122,7 +129,7 @@ def test_tables_and_plot(modules: SimpleNamespace, bench: Any, tmp_path: Path) -
     results.part("tiny", lambda: measured(modules, bench))
     page, plot, readme = (tmp_path / name for name in ("page.md", "plot.svg", "readme.md"))
     for file in (page, readme):
-        file.write_text(f"before\n{modules.report.BEGIN}\nold\n{modules.figures.END}\nafter\n")
+        file.write_text(f"before\n{modules.report.BEGIN}\nold\n{modules.marks.END}\nafter\n")
     modules.report.write(bench.options.results, page, plot, readme)
     for file in (page, readme):
         text = file.read_text()
@@ -135,7 +142,7 @@ def test_tables_and_plot(modules: SimpleNamespace, bench: Any, tmp_path: Path) -
 def test_page_and_readme_show_the_figures_that_are_kept(modules: SimpleNamespace) -> None:
     report, sections = modules.report, modules.report.read(ROOT / "benchmarks" / "results")
     for page, figures in ((report.PAGE, report.render(sections)), (report.README, report.summary(sections))):
-        assert modules.figures.between(page, report.BEGIN) == figures.strip()
+        assert modules.marks.between(page, report.BEGIN) == figures.strip()
 
 
 def test_kept_figures_hold_no_sentences() -> None:

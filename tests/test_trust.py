@@ -21,9 +21,11 @@ ROOT = Path(__file__).parent.parent
 def modules() -> Iterator[SimpleNamespace]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT))
-        from benchmarks import encoders, made_labels, texts, trust, trust_report
+        from benchmarks import encoders, made_labels, marks, texts, trust, trust_report
 
-        yield SimpleNamespace(encoders=encoders, made_labels=made_labels, texts=texts, trust=trust, report=trust_report)
+        yield SimpleNamespace(
+            encoders=encoders, marks=marks, made_labels=made_labels, texts=texts, trust=trust, report=trust_report
+        )
 
 
 @pytest.fixture
@@ -101,7 +103,7 @@ def test_a_goal_that_is_missed_is_shown_as_missed(modules: SimpleNamespace, opti
     parts = {"header": modules.trust.Trust(options).header, "cut, tiny": part}
     assert "| tiny: times as fast when cut | ≥ 1.15 | 1.1 | **no** |" in modules.report.render(parts)
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{modules.report.BEGIN}\nwas here\n{modules.report.figures.END}\nafter\n")
+    page.write_text(f"before\n{modules.report.BEGIN}\nwas here\n{modules.marks.END}\nafter\n")
     modules.report.write(parts | {"cut, tiny": part | {"faster": 1.2}}, page)
     text = page.read_text()
     assert text.startswith("before\n") and text.endswith("after\n") and "was here" not in text

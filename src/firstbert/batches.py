@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 IntArray = npt.NDArray[np.int32]
+Places = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -27,14 +28,19 @@ class Batch:
 
     ids: IntArray
     lengths: IntArray
-    rows: npt.NDArray[np.intp]
+    rows: Places
 
 
 PADDING = 0  # any id would do: lengths keep what is padded from being read
 
 
 def batches(ids: Sequence[Sequence[int]], max_tokens: int, workers: int = 1) -> Iterator[Batch]:
-    """Yield batches that hold every row once, longest rows first, cut where the least time goes into padding.
+    """Yield batches that hold every row once; see `plan`."""
+    return (batch_of(ids, rows) for rows in plan(ids, max_tokens, workers))
+
+
+def plan(ids: Sequence[Sequence[int]], max_tokens: int, workers: int = 1) -> Iterator[Places]:
+    """Yield each batch's rows: longest rows first, every one once, cut where the least time goes into padding.
 
     Args:
         ids: token ids of N texts.
@@ -46,8 +52,7 @@ def batches(ids: Sequence[Sequence[int]], max_tokens: int, workers: int = 1) -> 
     order = np.argsort(-lengths, kind="stable")
     start = 0
     for stop in _cuts(lengths[order], max_tokens, workers):
-        rows = order[start:stop]
-        yield batch_of(ids, rows)
+        yield order[start:stop]
         start = stop
 
 
@@ -84,7 +89,7 @@ def _budgets(lengths: IntArray, max_tokens: int, workers: int) -> list[int]:
     return budgets
 
 
-def batch_of(ids: Sequence[Sequence[int]], rows: npt.NDArray[np.intp]) -> Batch:
+def batch_of(ids: Sequence[Sequence[int]], rows: Places) -> Batch:
     """Return the rows at these places as one batch, in this order."""
     lengths = np.fromiter((len(ids[i]) for i in rows), np.int32, len(rows))
     padded = np.full((len(rows), int(lengths.max())), PADDING, np.int32)

@@ -129,7 +129,12 @@ def _row(columns: Sequence[_Column], cells: Sequence[str]) -> str:
 
 def folded(summary: str, content: str) -> str:
     """Return what opens on demand: the table behind a chart."""
-    return f'<details class="behind"><summary>{summary}</summary>\n<div class="scroll">{content}</div></details>'
+    return f'<details class="behind"><summary>{summary}</summary>\n{scroller(summary, content)}</details>'
+
+
+def scroller(label: str, content: str) -> str:
+    """Return what moves within its own frame where it is wider than the screen, by keyboard too."""
+    return f'<div class="scroll" role="group" tabindex="0" aria-label="{label}">{content}</div>'
 
 
 def drawing(svg: str, caption: str, *, legend: str = "", behind: str = "") -> str:

@@ -22,6 +22,7 @@ from firstbert.markup import (
     percent,
     plural,
     pointer,
+    scroller,
     sentence,
     share,
     table,
@@ -162,11 +163,14 @@ def _heat(e: Fact) -> str:
         cells = "".join(_cell(pointer("confusion", i, j), n, n / (sum(row) or 1), i == j) for j, n in enumerate(row))
         rows.append(f'<tr><th scope="row">{own(label)}</th>{cells}</tr>\n')
     crowded = " crowded" if len(labels) > 4 else ""
-    return (
-        f'<div class="scroll" role="region" tabindex="0" aria-label="Confusion matrix"><table class="heat{crowded}">'
-        f'<thead><tr><td></td><th scope="colgroup" colspan="{len(labels)}">answered</th></tr>'
+    drawn = (
+        f'<table class="heat{crowded}"><thead>'
+        f'<tr><td></td><th scope="colgroup" colspan="{len(labels)}">answered</th></tr>'
         f'<tr><th scope="col" class="corner">true</th>{heads}</tr></thead>\n'
-        f"<tbody>\n{''.join(rows)}</tbody></table></div>"
+        f"<tbody>\n{''.join(rows)}</tbody></table>"
+    )
+    return (
+        f"{scroller('Confusion matrix', drawn)}"
         '<p class="note">Each row holds the rows that truly carry a label. Blue: answered rightly; orange: taken for '
         "another. The stronger the colour, the larger the share of the row.</p>"
     )

@@ -1,9 +1,8 @@
 """Texts of many requests → batches → each request's answers.
 
-After watch.py in serve/. Requests wait in one queue for each model. Whenever a worker is free and no batch is ready,
-those waiting longest are put together by the encoder's own rule; batches go in the order of the oldest text in each.
-Nothing waits for company: under load there is always some. All but the encoding itself happens on the event loop's
-thread.
+After watch.py in serve/. Requests wait in one queue for each model. Whenever a worker is free, those waiting longest
+are put together by the encoder's own rule, and the batch that the oldest is in goes. Nothing waits for company: under
+load there is always some. All but the encoding itself happens on the event loop's thread.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from functools import partial
 
 import numpy as np
 
-from firstbert.batches import Batch, batches
+from firstbert.batches import Batch, batch_of, plan
 from firstbert.engine import Engine
 from firstbert.errors import FirstbertError
 from firstbert.predictor import Predictions, Predictor
@@ -102,10 +101,9 @@ class Queue:
         self.predictor, self.engine, self.deadline_s, self.metrics = predictor, engine, deadline_s, metrics
         self.workers = ThreadPoolExecutor(engine.threads, thread_name_prefix="encode")
         self.waiting: deque[_Waiting] = deque()
-        self.ready: deque[tuple[Batch, list[_Waiting]]] = deque()
-        self.tokens = 0  # of both
+        self.tokens = 0  # of these
         self.running = 0  # batches
-        metrics.watch(lambda: len(self.waiting) + sum(len(texts) for _, texts in self.ready), lambda: self.tokens)
+        metrics.watch(lambda: len(self.waiting), lambda: self.tokens)
         self.seconds_per_token = 1e-4  # of one worker; measured before the first request, and with each batch
 
     async def answer(self, tokens: Tokens) -> Answered:
@@ -156,34 +154,36 @@ class Queue:
         """Give each free worker a batch, and keep one more ready: whoever finishes goes on at once."""
         while self.running <= self.engine.threads and (found := self._next()):
             batch, texts = found
-            alone = self.running == 0 and not self.waiting and not self.ready
+            alone = self.running == 0 and not self.waiting
             self.running += 1
             done = asyncio.get_running_loop().run_in_executor(self.workers, self._encode, batch, alone)
             done.add_done_callback(partial(self._finish, texts))
 
     def _next(self) -> tuple[Batch, list[_Waiting]] | None:
-        """Take a batch; one that nobody waits for any more is dropped."""
-        while self.ready or self._put_together():
-            batch, texts = self.ready.popleft()
-            self.tokens -= int(batch.lengths.sum())
-            if not all(text.request.done.done() for text in texts):
-                return batch, texts
-        return None
+        """Take the batch of the text that waits longest, as if all that wait longest were put together now."""
+        texts = self._longest_waiting()
+        if not texts:
+            return None
+        # More will come where there is plenty: no need to share the last of it.
+        workers = 1 if self.tokens > self.engine.batch_tokens * self.engine.threads else self.engine.threads
+        ids = [text.ids for text in texts]
+        rows = next(rows for rows in plan(ids, self.engine.batch_tokens, workers) if 0 in rows)
+        chosen = set(rows.tolist())
+        self.waiting.extendleft(text for i, text in reversed(list(enumerate(texts))) if i not in chosen)
+        batch = batch_of(ids, rows)
+        self.tokens -= int(batch.lengths.sum())
+        return batch, [texts[i] for i in rows]
 
-    def _put_together(self) -> bool:
-        """Make batches of the texts that wait longest; say whether there are any."""
+    def _longest_waiting(self) -> list[_Waiting]:
+        """Take texts off the queue, the oldest first; those that nobody waits for any more are dropped."""
         texts: list[_Waiting] = []
-        plenty = self.tokens > self.engine.batch_tokens * self.engine.threads  # and more will come: no need to share
         while self.waiting and len(texts) < _TOGETHER:
             text = self.waiting.popleft()
             if text.request.done.done():
                 self.tokens -= len(text.ids)
             else:
                 texts.append(text)
-        workers = 1 if plenty else self.engine.threads
-        made = batches([text.ids for text in texts], self.engine.batch_tokens, workers)
-        self.ready.extend((each, [texts[i] for i in each.rows]) for each in sorted(made, key=_oldest))
-        return bool(self.ready)
+        return texts
 
     def _encode(self, batch: Batch, alone: bool) -> _Encoded:
         """In a worker."""
@@ -223,10 +223,6 @@ class Queue:
 
     async def close(self) -> None:
         """Wait till all is answered, then let the workers go."""
-        while self.waiting or self.ready or self.running:
+        while self.waiting or self.running:
             await asyncio.sleep(0.01)
         self.workers.shutdown()
-
-
-def _oldest(batch: Batch) -> int:
-    return int(batch.rows.min())
