@@ -31,8 +31,8 @@ def check_place(path: Path) -> None:
         raise UsageError(f"{path}: can't be written (there is no folder {path.parent}). Make it, or name another.")
 
 
-def write(path: Path, text: str) -> None:
-    """Put a whole file in place.
+def write(path: Path, content: str | bytes) -> None:
+    """Put a whole file in place, text as UTF-8.
 
     Raises:
         UsageError: it can't be written; what stood there is unchanged.
@@ -40,8 +40,8 @@ def write(path: Path, text: str) -> None:
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
         try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-                file.write(text)
+            with os.fdopen(handle, "wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
             Path(name).chmod(0o644)
             Path(name).replace(path)
         finally:

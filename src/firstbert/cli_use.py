@@ -141,6 +141,36 @@ def explain(
 
 
 @app.command(
+    help_epilogue="""Example:
+
+  firstbert export model model.onnx
+"""
+)
+def export(model: Path, output: Path, /, *, json: Annotated[bool, Flag] = False) -> None:
+    """Write a model as one ONNX file, from token ids to calibrated probabilities, for other programs and browsers.
+
+    The file is written once it has given the model's golden texts the model's probabilities. Labels, thresholds and the
+    tokenizer are in its metadata.
+
+    Args:
+        model: a model folder.
+        output: the file to write.
+        json: print one JSON object.
+    """
+    from dataclasses import asdict
+
+    from firstbert.artifact import load
+    from firstbert.export import export as write
+
+    done = write(load(model), output)
+    if json:
+        print_json(asdict(done) | {"path": str(done.path)})
+    else:
+        print(f"{done.path}: {done.bytes / 1e6:,.0f} MB; gives the golden texts the model's probabilities to within "
+              f"{done.difference:.0e}.")  # fmt: skip
+
+
+@app.command(
     help_epilogue="""Examples:
 
   firstbert serve model

@@ -30,7 +30,7 @@ POINTS = {"qkv": ("query", "key", "value"), "mix": ("mix",), "up": ("up",), "dow
 _FUSED = "com.microsoft"  # ONNX Runtime's domain of fused operators
 _OPSET = 24  # the first whose Attention is told the real length of each row
 _IR_VERSION = 11
-_FLOAT, _INT32, _INT64 = 1, 6, 7  # ONNX's numbers of the types
+FLOAT, INT32, INT64 = 1, 6, 7  # ONNX's numbers of the types
 
 
 @dataclass(frozen=True, order=True)
@@ -72,7 +72,7 @@ def build(arch: Architecture, reads: Sequence[Read], stored: Mapping[str, Stored
         stored: name → place in the weights file, for every name that layout.py yields.
         file: name of the weights file, which must lie beside the graph.
     """
-    builder = _Builder(arch, stored, file)
+    builder = Builder(arch, stored, file)
     builder.walk(reads)
     return builder.model([(read.name, _shape(read, arch)) for read in reads])
 
@@ -83,7 +83,7 @@ def build_ranges(arch: Architecture, stored: Mapping[str, Stored], file: str) ->
     Two outputs per layer and point: ``largest_{i}.{point}``, (d_in,), the largest size of each number that enters,
     and ``faintness_{i}.{point}``, (1,), the mean over tokens of 1 / ‖y‖², with y the first product's result.
     """
-    builder = _Builder(arch, stored, file, ranges=True)
+    builder = Builder(arch, stored, file, ranges=True)
     builder.walk([Read(arch.layers, "mean")])
     names = [f"{i}.{point}" for i in range(arch.layers) for point in POINTS]
     return builder.model([(f"{fact}_{name}", ["width"]) for name in names for fact in ("largest", "faintness")])
@@ -102,8 +102,19 @@ def _shape(read: Read, arch: Architecture) -> list[str | int]:
     return ["batch", "tokens", arch.width] if read.pooling == "tokens" else ["batch", arch.width]
 
 
-class _Builder:
-    """Collects nodes and tensors; every method returns the name of the value it adds."""
+class Builder:
+    """Collects nodes and tensors; every method returns the name of the value it adds.
+
+    Args:
+        arch, stored, file: see `build`.
+        ranges: also tell how large the numbers are at each product.
+    """
+
+    opset = _OPSET
+    inputs: tuple[tuple[str, int, list[str | int]], ...] = (
+        ("ids", INT32, ["batch", "tokens"]),
+        ("lengths", INT32, ["batch"]),
+    )
 
     def __init__(self, arch: Architecture, stored: Mapping[str, Stored], file: str, *, ranges: bool = False) -> None:
         self.arch, self.stored, self.file, self.ranges = arch, stored, file, ranges
@@ -111,16 +122,14 @@ class _Builder:
         self.tensors: dict[str, onnx.TensorProto] = {}
 
     def model(self, outputs: Sequence[tuple[str, list[Any]]]) -> onnx.ModelProto:
+        """Return the graph with these outputs, each with its shape."""
         import onnx
         from onnx import TensorProto, helper
 
-        inputs = [
-            helper.make_tensor_value_info("ids", TensorProto.INT32, ["batch", "tokens"]),
-            helper.make_tensor_value_info("lengths", TensorProto.INT32, ["batch"]),
-        ]
+        inputs = [helper.make_tensor_value_info(name, kind, shape) for name, kind, shape in self.inputs]
         results = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs]
         graph = helper.make_graph(self.nodes, "firstbert", inputs, results, list(self.tensors.values()))
-        opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid(_FUSED, 1)]
+        opsets = [helper.make_opsetid("", self.opset), helper.make_opsetid(_FUSED, 1)]
         model = helper.make_model(graph, opset_imports=opsets, producer_name="firstbert")
         model.ir_version = _IR_VERSION
         assert isinstance(model, onnx.ModelProto)
@@ -140,6 +149,7 @@ class _Builder:
     # -- pieces
 
     def node(self, op: str, inputs: Sequence[str], out: str, **attributes: Any) -> str:
+        """An operator with one output."""
         from onnx import helper
 
         self.nodes.append(helper.make_node(op, inputs, [out], **attributes))
@@ -189,7 +199,7 @@ class _Builder:
         if not self.is_int8("words"):
             return rows
         scale = self.node("Gather", [self.weight("words.scale"), "ids"], "word_scales")  # (B, T, 1)
-        return self.node("Mul", [self.node("Cast", [rows], "word_numbers", to=_FLOAT), scale], "word_values")
+        return self.node("Mul", [self.node("Cast", [rows], "word_numbers", to=FLOAT), scale], "word_values")
 
     def _position_rows(self) -> str:
         """(T, E), or (B, T, E) where positions depend on the tokens."""
@@ -203,7 +213,7 @@ class _Builder:
         """Positions as fairseq counts them: padding id + 1, + 2, …; the padding token itself takes none."""
         pad = self.constant("padding_id", np.array(padding_id, np.int32))
         real = self.node("Not", [self.node("Equal", ["ids", pad], "is_padding")], "is_real")
-        real = self.node("Cast", [real], "is_real_int", to=_INT32)
+        real = self.node("Cast", [real], "is_real_int", to=INT32)
         count = self.node("CumSum", [real, self.constant("along", np.array(1, np.int32))], "count")
         return self.node("Add", [self.node("Mul", [count, real], "count_real"), pad], "position_ids")
 
@@ -218,10 +228,14 @@ class _Builder:
         """Every position of `first`, which is `x` or its first position, looks at all real ones of `x`."""
         query = self._rows(self._linear(first, f"{i}.query"), f"{i}.query.rows", only_first=first != x)
         key, value = (self._rows(self._linear(x, f"{i}.{part}"), f"{i}.{part}.rows") for part in ("key", "value"))
-        inputs = [query, key, value, self._attention_bias(first_only=first != x), "", "", self._long_lengths()]
-        heads = {"q_num_heads": self.arch.heads, "kv_num_heads": self.arch.heads}
-        rows = self.node("Attention", inputs, f"{i}.attention.rows", **heads)
+        rows = self.attention(i, query, key, value, self._attention_bias(first_only=first != x))
         return self._flat(rows, self.arch.width, f"{i}.attention")
+
+    def attention(self, i: int, query: str, key: str, value: str, bias: str) -> str:
+        """(B, Q, D), (B, T, D), (B, T, D), (1, heads, Q, T) or nothing → (B, Q, D)."""
+        inputs = [query, key, value, bias, "", "", self._long_lengths()]
+        heads = {"q_num_heads": self.arch.heads, "kv_num_heads": self.arch.heads}
+        return self.node("Attention", inputs, f"{i}.attention.rows", **heads)
 
     def _attention_bias(self, *, first_only: bool) -> str:
         """The distance table cut to T × T, or to its first row, or no input at all."""
@@ -301,7 +315,7 @@ class _Builder:
     def _long_lengths(self) -> str:
         """(B,) int64."""
         if not self.has("lengths_long"):
-            self.node("Cast", ["lengths"], "lengths_long", to=_INT64)
+            self.node("Cast", ["lengths"], "lengths_long", to=INT64)
         return "lengths_long"
 
     def _flat(self, x: str, width: int, out: str) -> str:
@@ -348,15 +362,21 @@ class _Builder:
     def _shares(self) -> str:
         """(B, 2, T)."""
         if not self.has("shares"):
-            T = self.node("Cast", [self.node("Squeeze", [self._tokens()], "T_scalar")], "T_int", to=_INT32)
+            real = self.node("Cast", [self.real_places()], "real", to=FLOAT)
+            count = self.node("Cast", ["lengths_column"], "count_float", to=FLOAT)
+            share = self.node("Div", [real, count], "share")
+            self.node("Concat", [share, share], "shares", axis=1)
+        return "shares"
+
+    def real_places(self) -> str:
+        """(B, 1, T), which places of each row are no padding; beside it `lengths_column`, (B, 1, 1)."""
+        if not self.has("is_real_place"):
+            T = self.node("Cast", [self.node("Squeeze", [self._tokens()], "T_scalar")], "T_int", to=INT32)
             zero, one = self.constant("zero", np.array(0, np.int32)), self.constant("one", np.array(1, np.int32))
             places = self.node("Range", [zero, T, one], "places")
             axes = self.constant("axes_1_2", np.array([1, 2], np.int64))
-            lengths = self.node("Unsqueeze", ["lengths", axes], "lengths_column")  # (B, 1, 1)
-            real = self.node("Cast", [self.node("Less", [places, lengths], "is_real_place")], "real", to=_FLOAT)
-            share = self.node("Div", [real, self.node("Cast", [lengths], "count_float", to=_FLOAT)], "share")
-            self.node("Concat", [share, share], "shares", axis=1)
-        return "shares"
+            self.node("Less", [places, self.node("Unsqueeze", ["lengths", axes], "lengths_column")], "is_real_place")
+        return "is_real_place"
 
 
 def _point(name: str) -> str:

@@ -68,6 +68,15 @@ class Prepared:
         """How many batches are worth being run at once: one per core, small products stay in its cache."""
         return cores
 
+    @property
+    def weights(self) -> Path:
+        """The file of all tensors."""
+        return self.folder / _WEIGHTS
+
+    def stored(self) -> dict[str, Stored]:
+        """Return where each tensor lies in it."""
+        return _read_index(self.folder)
+
     def session(self, reads: Sequence[Read], threads: int = 1) -> Session:
         """Return what runs the encoder up to the highest layer read, by so many threads a batch."""
         return Session(self.graph(reads), threads)

@@ -118,6 +118,12 @@ class Tokenizer:
         """The sha256 of all that it does, as opened: the files may have changed since."""
         return hashlib.sha256(self._rust.to_str().encode()).hexdigest()
 
+    def standalone(self, padding_id: int) -> RustTokenizer:
+        """Return it as the library "tokenizers" has it: it cuts texts as this one does, and pads batches."""
+        alone = RustTokenizer.from_str(self._rust.to_str())
+        alone.enable_padding(pad_id=padding_id, pad_token=alone.id_to_token(padding_id) or "[PAD]")
+        return alone
+
     def pieces(self, text: str) -> list[Piece]:
         """Return the tokens of one text, special ones included, each with its place."""
         encoding = self._rust.encode(self._beginning(text))
