@@ -27,9 +27,10 @@ docs: $(BIN)/firstbert
 	$(BIN)/python docs/make_cli.py
 
 # SECTION="throughput latency" runs these alone; QUICK=1 only shows that all works; FORCE=1 measures anew what is there;
-# MPNET=FOLDER adds that encoder's accuracy.
+# SST2=FOLDER holds train.tsv, dev.tsv, test.tsv, fetched unless given; MPNET=FOLDER adds that encoder's accuracy.
 bench: $(VENV)/.installed-test .venv-bench/.installed .venv-bench-optimum/.installed
-	$(BIN)/python -m benchmarks.run $(SECTION) $(if $(QUICK),--quick) $(if $(FORCE),--force) $(if $(MPNET),--mpnet $(MPNET))
+	$(BIN)/python -m benchmarks.run $(SECTION) $(if $(QUICK),--quick) $(if $(FORCE),--force) \
+		$(if $(SST2),--sst2 $(SST2)) $(if $(MPNET),--mpnet $(MPNET))
 
 .venv-bench/.installed: benchmarks/requirements.txt
 	$(PYTHON) -m venv .venv-bench
