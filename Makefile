@@ -105,7 +105,7 @@ sbom: dist
 	$(RELEASE)sbom
 
 audit: .venv-release/.installed
-	$(RELEASE)audit
+	$(RELEASE)audit $(if $(IF_POSSIBLE),--if-possible)
 
 .venv-release/.installed: release/requirements.txt
 	$(PYTHON) -m venv .venv-release
