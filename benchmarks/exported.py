@@ -148,7 +148,8 @@ def render(parts: marks.Parts) -> str:
         if name != "header"
     ]
     head = [
-        "| 1,000 sentences | MB | Python: off by up to | Chromium: off by up to | library, texts/s | Python | Chromium |",
+        "| 1,000 sentences | MB | Python: off by up to | Chromium: off by up to "
+        "| library, texts/s | Python | Chromium |",
         "| --- | --: | --: | --: | --: | --: | --: |",
     ]
     facts = parts["header"]["machine"]
