@@ -2,7 +2,8 @@
 
 Exports each model, gives the first 1,000 texts to the library, to ONNX Runtime in a plain session and to
 onnxruntime-web in Chromium (one thread), and tells the largest difference of a probability, the speed, and the size.
-Figures go to results/exported.json and from there to docs/export.md. Needs npm, Chromium and Playwright.
+Figures go to results/exported.json, where those of models measured before stay, and from there to docs/export.md.
+Needs npm, Chromium and Playwright.
 """
 
 from __future__ import annotations
@@ -165,7 +166,7 @@ def main() -> None:
     from playwright.sync_api import sync_playwright
 
     texts = read(given.texts).texts[:TEXTS]
-    parts: marks.Parts = {"header": {"machine": machine.facts(usable_cores()), "versions": machine.versions()}}
+    parts = marks.read(RESULTS) | {"header": {"machine": machine.facts(usable_cores()), "versions": machine.versions()}}
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         work = Path(folder)
         site = make_site(work / "site")
@@ -173,9 +174,9 @@ def main() -> None:
         for named in given.models:
             name, _, model = named.partition("=")
             parts[name] = measure(load(model), texts, work, browser, site)
-            print(name, json.dumps(parts[name]))
+            print(name, json.dumps(parts[name]), flush=True)
+            RESULTS.write_text(json.dumps(parts, indent=1) + "\n")
         browser.close()
-    RESULTS.write_text(json.dumps(parts, indent=1) + "\n")
     marks.fill(PAGE, BEGIN, render(parts))
 
 
