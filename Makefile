@@ -8,7 +8,7 @@ WORKERS ?= 2
 # Bytecode is made for what is imported, not for all that is installed: 70 MB less.
 INSTALL = $(BIN)/python -m pip install -q --no-compile
 
-.PHONY: tutorial test test-slow lint bench trust finetune bulk serve-bench docs golden clean \
+.PHONY: tutorial test test-slow lint bench trust finetune bulk serve-bench why pages docs golden clean \
 	dist dist-check wheel-check sbom audit
 
 tutorial: $(BIN)/firstbert
@@ -90,6 +90,15 @@ serve-bench: $(VENV)/.installed-serve .venv-serve/.installed .venv-infinity/.ins
 	$(PYTHON) -m venv .venv-infinity
 	.venv-infinity/bin/python -m pip install -q --no-compile -r $<
 	@touch $@
+
+# What makes it fast and where it ends: padding, batches, kept vectors, texts of another kind. SECTION, SST2, QUICK and
+# FORCE as above.
+why: $(VENV)/.installed-test
+	$(BIN)/python -m benchmarks.why $(SECTION) $(if $(QUICK),--quick) $(if $(FORCE),--force) $(if $(SST2),--sst2 $(SST2))
+
+# docs/how-fast-and-why.md and docs/limits.md from benchmarks/templates/ and benchmarks/results/; a test compares.
+pages: $(VENV)/.installed-test
+	$(BIN)/python -m benchmarks.pages
 
 # A release: docs/release.md. The wheel and the sdist; the same bytes from two builds; the wheel in an empty environment;
 # what it comes with; and whether any of that is known to be vulnerable.
