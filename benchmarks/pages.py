@@ -81,7 +81,8 @@ def page(template: str, files: Mapping[str, Parts]) -> str:
         UnknownValueError: a name stands for nothing.
     """
     head, *sections = re.split(r"^(?=## )", measured(template, files), flags=re.MULTILINE)
-    blocks, used = [], set()
+    blocks: list[str] = []
+    used: set[str] = set()
     for section in [head, *sections]:
         text, sources = filled(section, files)
         used |= sources
