@@ -176,6 +176,10 @@ class VectorCache:
                 os.truncate(self._file, length)
             transaction.abort()
 
+    def _now(self) -> int:
+        """The second it is; 0 where the clock says that it is before 1970."""
+        return max(0, int(self.clock()))
+
     def _begin(self, env: lmdb.Environment, write: bool = False) -> lmdb.Transaction[bytes]:
         import lmdb
 
@@ -198,7 +202,7 @@ class VectorCache:
     # ---------------------------------------------------------------- reading
 
     def _look_up(self, env: lmdb.Environment, keys: Iterable[bytes], found: dict[bytes, bytes], length: int) -> None:
-        now, used, bad = int(self.clock()), [], []
+        now, used, bad = self._now(), [], []
         with self._begin(env) as transaction:
             for key in keys:
                 entry = transaction.get(key, db=self._index)
@@ -239,7 +243,7 @@ class VectorCache:
                 self._write(env, batch)
 
     def _write(self, env: lmdb.Environment, batch: Sequence[Item]) -> None:
-        now = int(self.clock()).to_bytes(8)
+        now = self._now().to_bytes(8)
         with self._begin(env, write=True) as transaction:
             with transaction.cursor(self._vectors) as cursor:
                 place = int.from_bytes(cursor.key()) + 1 if cursor.last() else 0
