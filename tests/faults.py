@@ -7,6 +7,7 @@ its own work alone and may find everything around it broken. A fault is a dictio
     on               all later ones fail too
     largest          no file may grow beyond so many bytes: how a full disk shows itself to any code, C included
     bound            file modes bind, though the tests may be run by root
+    after            killed after so many seconds
     clock            seconds by which the clock is off; of several, another one each time that it is asked
     set              module.NAME → the value that it has in another version
 """
@@ -20,6 +21,7 @@ import importlib
 import itertools
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -110,11 +112,37 @@ def serve() -> None:
     for line in sys.stdin:
         job = json.loads(line)
         Path(job["folder"], "calls").write_text("")
+        pipes = {name: os.pipe() for name in ("out", "err")}
         child = os.fork()
         if child == 0:
-            _run(job)  # raises SystemExit: the child ends as any Python does
-        _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)
+            _run(job, [write for _, write in pipes.values()])  # raises SystemExit: it ends as any Python does
+        for _, write in pipes.values():
+            os.close(write)
+        said = _listen(child, [read for read, _ in pipes.values()], job["fault"].get("after"))
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        for name, text in zip(pipes, said, strict=True):
+            Path(job["folder"], name).write_bytes(text)
+        print(code, flush=True)
+
+
+def _listen(child: int, pipes: list[int], after: float | None) -> list[bytes]:
+    """What a child says to its end, which comes after so many seconds at the latest."""
+    until = None if after is None else time.monotonic() + after
+    said = dict.fromkeys(pipes, b"")
+    open_ = set(pipes)
+    while open_:
+        left = None if until is None else max(0.0, until - time.monotonic())
+        ready, _, _ = select.select(list(open_), [], [], left)
+        if not ready:
+            os.kill(child, signal.SIGKILL)
+            until = None
+        for pipe in ready:
+            if more := os.read(pipe, 1 << 16):
+                said[pipe] += more
+            else:
+                open_.remove(pipe)
+                os.close(pipe)
+    return list(said.values())
 
 
 def _import_all() -> None:
@@ -129,20 +157,18 @@ def _import_all() -> None:
         importlib.import_module(name)
 
 
-def _run(job: dict[str, Any]) -> None:
+def _run(job: dict[str, Any], pipes: list[int]) -> None:
     os.environ.clear()
     os.environ.update(job["environment"])
     time.tzset()
     folder = Path(job["folder"])
-    for number, path in ((1, job.get("stdout") or folder / "out"), (2, folder / "err")):
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-        os.dup2(handle, number)
-        os.close(handle)
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
+    if "stdout" in job:
+        pipes[0] = os.open(job["stdout"], os.O_WRONLY)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(pipes[0], 1)
+    os.dup2(pipes[1], 2)
     encoding = os.environ.get("PYTHONIOENCODING", "utf-8")
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding=encoding, line_buffering=False)
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", encoding=encoding) for number in (1, 2))
     os.chdir(job.get("cwd") or folder)
     from firstbert import __main__
 

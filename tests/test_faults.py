@@ -11,9 +11,11 @@ import re
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -42,102 +44,106 @@ KEPT = re.compile(r"\.labelled\.tsv\.predicting(/.*)?")  # an unfinished job, to
 LEFT = re.compile(r"\.(model|report\.html|labelled\.tsv|suspects\.tsv|way\.html|model\.onnx)[-.].*")  # by a kill
 
 
+Desks = Callable[..., "Desk"]
+
+
 @dataclass(frozen=True)
+class Done:
+    """What a command writes of other rows, what it writes of the rows, and what it prints then; nothing at fault."""
+
+    others: dict[str, bytes]
+    files: dict[str, bytes]
+    out: str
+
+
 class World:
     """One machine and what commands are given on it.
 
     Attributes:
         root: of all folders.
         encoder, model: small ones.
-        cache: a cache folder that all commands have used.
+        cache: a cache folder that all commands `done` have used.
         machine: runs them.
     """
 
-    root: Path
-    encoder: Path
-    model: Path
-    cache: Path
-    machine: Machine
+    def __init__(self, root: Path, quick: Path) -> None:
+        self.root, self.encoder, self.model, self.cache = root, quick.parent / "encoder", quick, root / "cache"
+        rows = everyday.topics(96, seed=4, names=everyday.TOPICS[:2])
+        everyday.write(root / "rows.tsv", rows[:48])
+        everyday.write(root / "others.tsv", rows[48:])
+        for name in ("machine", "tmp", "cache"):
+            (root / name).mkdir()
+        environment = clean(dict(os.environ)) | {"TMPDIR": str(root / "tmp")}
+        del environment["FIRSTBERT_VECTOR_CACHE"]
+        self.machine = Machine(root / "machine", environment)
+        self._done: dict[str, Done] = {}
+
+    def done(self, name: str) -> Done:
+        """Return what a command gives; it fills the cache as well."""
+        if name not in self._done:
+            desk = Desk(self, self.root / "done" / name, name, self.cache)
+            told = []
+            for rows in ("others.tsv", "rows.tsv"):
+                ended = desk.run(rows)
+                assert ended.code == 0, ended.err
+                told.append(contents(desk.out))
+            self._done[name] = Done(told[0], told[1], ended.out)
+        return self._done[name]
+
+
+class Desk:
+    """A working folder with `out` for output, for one command and one cache folder."""
+
+    def __init__(self, world: World, folder: Path, name: str, cache: Path | None = None) -> None:
+        self.world, self.folder, self.name = world, folder, name
+        self.out, self.cache = folder / "out", cache or folder / "cache"
+        self.out.mkdir(parents=True)
+
+    def run(self, rows: str = "rows.tsv", **job: Any) -> Ended:
+        """Run the command; `fault` and the like as for `Machine.run`."""
+        given = {"rows": self.world.root / rows, "encoder": self.world.encoder, "model": self.world.model}
+        words = [TEXT if word == "TEXT" else word.format(**given) for word in COMMANDS[self.name].split()]
+        environment = {"FIRSTBERT_CACHE": self.cache, "OMP_NUM_THREADS": "1"} | job.pop("environment", {})
+        return self.world.machine.run(*words, **{"cwd": self.folder, "environment": environment} | job)
+
+    @property
+    def done(self) -> Done:
+        return self.world.done(self.name)
+
+    def calls(self, under: Path) -> int:
+        """How often the command changes the file system there."""
+        ended = self.run(fault={"under": [under]})
+        assert ended.code == 0 and ended.calls > 0, ended
+        return ended.calls
 
 
 @pytest.fixture(scope="module")
 def world(quick: Path) -> Iterator[World]:
-    root = Path(tempfile.mkdtemp(prefix="faults-"))  # not below pytest's: the way to it is closed to other users
-    try:
-        rows = everyday.topics(96, seed=4, names=everyday.TOPICS[:2])
-        everyday.write(root / "rows.tsv", rows[:48])
-        everyday.write(root / "others.tsv", rows[48:])
-        environment = clean(dict(os.environ))
-        del environment["FIRSTBERT_VECTOR_CACHE"]
-        (root / "machine").mkdir()
-        machine = Machine(root / "machine", environment | {"TMPDIR": str(root / "tmp")})
-        (root / "tmp").mkdir()
-        yield World(root, quick.parent / "encoder", quick, root / "cache", machine)
-        machine.close()
-    finally:
-        shutil.rmtree(root)
-
-
-class Desk:
-    """A working folder with `out` for output and `cache` for the cache."""
-
-    def __init__(self, world: World, folder: Path, name: str, *, warm: bool = True) -> None:
-        self.world, self.folder, self.name = world, folder, name
-        self.out, self.cache = folder / "out", folder / "cache"
-        self.out.mkdir(parents=True)
-        if warm:
-            shutil.copytree(world.cache, self.cache)
-        else:
-            self.cache.mkdir()
-
-    def run(self, rows: str = "rows.tsv", *more: object, **job: Any) -> Ended:
-        """Run the command; `fault` and the like as for `Machine.run`."""
-        self.world.machine.start(*self.words(rows), *more, **self.job(job))
-        return self.world.machine.end()
-
-    def words(self, rows: str = "rows.tsv") -> list[str]:
-        given = {"rows": self.world.root / rows, "encoder": self.world.encoder, "model": self.world.model}
-        return [TEXT if word == "TEXT" else word.format(**given) for word in COMMANDS[self.name].split()]
-
-    def job(self, job: dict[str, Any]) -> dict[str, Any]:
-        environment = {"FIRSTBERT_CACHE": self.cache, "OMP_NUM_THREADS": "1"} | job.pop("environment", {})
-        return {"cwd": self.folder, "environment": environment} | job
-
-
-@pytest.fixture(scope="module")
-def done(world: World) -> dict[str, tuple[dict[str, bytes], dict[str, bytes], str]]:
-    """Of each command: what it writes of other rows, what it writes of the rows, what it prints then; nothing at fault.
-
-    They fill the cache as well.
-    """
-    found = {}
-    for name in COMMANDS:
-        desk = Desk(world, world.root / "done" / name, name, warm=False)
-        desk.cache = world.cache
-        told = []
-        for rows in ("others.tsv", "rows.tsv"):
-            ended = desk.run(rows, **({"fault": {"under": [desk.out]}}))
-            assert ended.code == 0, ended.err
-            told.append(contents(desk.out))
-        found[name] = (told[0], told[1], ended.out)
-    return found
+    root = Path(tempfile.mkdtemp(prefix="faults-"))
+    world = World(root, quick)
+    yield world
+    world.machine.close()
+    shutil.rmtree(root)
 
 
 @pytest.fixture
-def desks(world: World, done: Any) -> Iterator[Any]:
-    """Make a desk for a command; `earlier`: its output of other rows lies there."""
+def desks(world: World) -> Iterator[Desks]:
+    """Make a desk for a command. `warm`: its cache holds all already; `earlier`: output of other rows lies there."""
     made: list[Path] = []
 
     def make(name: str, *, warm: bool = True, earlier: bool = False) -> Desk:
-        folder = world.root / f"desk-{len(made)}"
-        made.append(folder)
-        desk = Desk(world, folder, name, warm=warm)
-        if earlier:
-            for path, content in done[name][0].items():
-                if path.endswith("/"):
-                    (desk.out / path).mkdir()
-                else:
-                    (desk.out / path).write_bytes(content)
+        done = world.done(name)
+        made.append(world.root / f"desk-{len(made)}")
+        desk = Desk(world, made[-1], name)
+        if warm:
+            shutil.copytree(world.cache, desk.cache)
+        else:
+            desk.cache.mkdir()
+        for path, content in done.others.items() if earlier else ():
+            if path.endswith("/"):
+                (desk.out / path).mkdir()
+            else:
+                (desk.out / path).write_bytes(content)
         return desk
 
     yield make
@@ -153,98 +159,210 @@ def parts(files: dict[str, bytes]) -> dict[str, dict[str, bytes]]:
     return found
 
 
-def whole(desk: Desk, done: Any, allowed: re.Pattern[str] | None = None) -> None:
+def whole(desk: Desk, allowed: re.Pattern[str] | None = None) -> None:
     """Each output is what was there before, or all that is to be there; and there is nothing beside them."""
     there = parts(contents(desk.out))
-    before, after = parts(done[desk.name][0]), parts(done[desk.name][1])
+    before, after = parts(desk.done.others), parts(desk.done.files)
     for name, files in there.items():
         if not (allowed and allowed.match(name)) and not KEPT.match(name):
             assert files in (before.get(name), after.get(name)), f"half-written: {name}"
 
 
 def clear(ended: Ended, *told: str) -> None:
-    """An error that says what, where and what to do."""
+    """An error of ours that says what and why, and nothing beside it."""
     assert ended.code == 2, ended
-    last = ended.err.strip().splitlines()[-1]
     assert "firstbert: " in ended.err and "fault of this program" not in ended.err, ended.err
     assert "Traceback" not in ended.err and "Exception ignored" not in ended.err, ended.err
-    assert not told or any(word in ended.err for word in told), last
+    assert all(words in ended.err for words in told), ended.err
 
 
-def right(desk: Desk, done: Any, ended: Ended, allowed: re.Pattern[str] | None = None) -> None:
+def right(desk: Desk, ended: Ended, allowed: re.Pattern[str] | None = None) -> None:
     """The result is what it is where nothing is at fault."""
-    assert ended.code == 0, ended.err
+    assert ended.code == 0, ended
     there = contents(desk.out)
     if allowed:
         there = {path: content for path, content in there.items() if not allowed.match(path)}
-    assert there == done[desk.name][1]
+    assert there == desk.done.files
     if desk.name in ("compare", "tutorial"):
-        assert ended.out == done[desk.name][2]
+        assert ended.out == desk.done.out
 
 
 def spread(calls: int, most: int | None) -> list[int]:
-    """All calls from the first to the last; at most so many of them, the first and the last included."""
-    if most is None or calls <= most:
-        return list(range(1, calls + 1))
-    return sorted({1 + round(i * (calls - 1) / (most - 1)) for i in range(most)})
+    """So many of all calls, the last included; None: all of them."""
+    most = min(calls, most or calls)
+    return [calls * i // most for i in range(1, most + 1)]
 
 
-# ---------------------------------------------------------------- a call to the file system fails
+def some(names: Iterable[str], often: Iterable[str]) -> list[Any]:
+    """All names, those that aren't tried often as slow ones."""
+    return [name if name in often else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
-def fails(desks: Any, done: Any, name: str, number: int, most: int | None) -> None:
+# ---------------------------------------------------------------- a call to the file system fails, or is the last
+
+
+def failing(desks: Desks, name: str, number: int, most: int | None) -> None:
     """The k-th call that changes the output's folder fails, and all later ones that need room."""
-    calls = desks_calls(desks, name)
-    for at in spread(calls, most):
+    desk = desks(name)
+    for at in spread(desk.calls(desk.out), most):
         desk = desks(name, earlier=at % 2 == 0)
-        fault = {"under": [desk.out], "at": at, "do": number, "on": True}
-        ended = desk.run(fault=fault)
+        ended = desk.run(fault={"under": [desk.out], "at": at, "do": number, "on": True})
         if ended.code:
             clear(ended, os.strerror(number))
-        whole(desk, done)
-        right(desk, done, desk.run())
+        whole(desk)
+        right(desk, desk.run())
 
 
-def desks_calls(desks: Any, name: str) -> int:
-    desk = desks(name)
-    ended = desk.run(fault={"under": [desk.out]})
-    assert ended.code == 0 and ended.calls > 0, ended
-    return int(ended.calls)
-
-
-@pytest.mark.parametrize("name", WRITING)
-def test_a_call_that_fails_for_want_of_room(desks: Any, done: Any, name: str) -> None:
-    fails(desks, done, name, errno.ENOSPC, 3)
+@pytest.mark.parametrize("name", some(WRITING, ("train", "predict", "check-labels", "explain", "export")))
+def test_a_call_fails_for_want_of_room(desks: Desks, name: str) -> None:
+    failing(desks, name, errno.ENOSPC, 2)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EIO])
 @pytest.mark.parametrize("name", WRITING)
-def test_any_call_that_fails(desks: Any, done: Any, name: str, number: int) -> None:
-    fails(desks, done, name, number, None)
+def test_any_call_fails(desks: Desks, name: str, number: int) -> None:
+    failing(desks, name, number, None)
 
 
-# ---------------------------------------------------------------- killed
-
-
-def killed(desks: Any, done: Any, name: str, most: int | None) -> None:
-    calls = desks_calls(desks, name)
-    for at in spread(calls, most):
+def killed(desks: Desks, name: str, most: int | None) -> None:
+    desk = desks(name)
+    for at in spread(desk.calls(desk.out), most):
         desk = desks(name, earlier=True)
-        ended = desk.run(fault={"under": [desk.out], "at": at, "do": "kill"})
-        assert ended.code == -signal.SIGKILL
-        whole(desk, done, LEFT)
-        there = parts(contents(desk.out))
-        assert set(parts(done[name][0])) <= set(there), "what was there is gone"
-        right(desk, done, desk.run(), LEFT)
+        assert desk.run(fault={"under": [desk.out], "at": at, "do": "kill"}).code == -signal.SIGKILL
+        whole(desk, LEFT)
+        assert set(parts(desk.done.others)) <= set(parts(contents(desk.out))), "what was there is gone"
+        right(desk, desk.run(), LEFT)
 
 
-@pytest.mark.parametrize("name", WRITING)
-def test_killed_at_a_call_to_the_file_system(desks: Any, done: Any, name: str) -> None:
-    killed(desks, done, name, 3)
+@pytest.mark.parametrize("name", some(WRITING, ("train", "predict", "explain")))
+def test_killed_at_a_call(desks: Desks, name: str) -> None:
+    killed(desks, name, 2)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", WRITING)
-def test_killed_at_any_call_to_the_file_system(desks: Any, done: Any, name: str) -> None:
-    killed(desks, done, name, None)
+def test_killed_at_any_call(desks: Desks, name: str) -> None:
+    killed(desks, name, None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMMANDS)
+def test_killed_at_random_moments(desks: Desks, name: str) -> None:
+    """Of computing, too; output and cache both begin cold."""
+    random = Random(name)
+    desk = desks(name, warm=False)
+    start = time.monotonic()
+    right(desk, desk.run())
+    takes = time.monotonic() - start
+    for _ in range(8):
+        desk = desks(name, warm=False, earlier=True)
+        for _ in range(2):
+            ended = desk.run(fault={"after": random.uniform(0, takes)})
+            assert ended.code in (0, -signal.SIGKILL)
+            whole(desk, LEFT)
+        right(desk, desk.run(), LEFT)
+
+
+# ---------------------------------------------------------------- no room, no rights
+
+
+@pytest.mark.parametrize("name", some(WRITING, ("train", "predict", "export")))
+def test_no_file_may_grow(desks: Desks, name: str) -> None:
+    """What a full disk does to libraries' own writing as well, here of the output: the cache holds all already."""
+    for largest in (0, 700):
+        desk = desks(name, earlier=largest > 0)
+        clear(desk.run(fault={"largest": largest}, environment={"FIRSTBERT_VECTOR_CACHE": "0"}), "File too large")
+        whole(desk)
+        right(desk, desk.run())
+
+
+@pytest.mark.parametrize("name", some(WRITING, ("train", "predict", "explain")))
+def test_an_output_folder_that_may_only_be_read(desks: Desks, name: str) -> None:
+    desk = desks(name, earlier=True)
+    desk.out.chmod(0o555)
+    clear(desk.run(fault={"bound": True}), "Permission denied", "out")
+    assert contents(desk.out) == desk.done.others
+    desk.out.chmod(0o755)
+    right(desk, desk.run())
+
+
+@pytest.mark.parametrize("words", ["predict {model} --text so", "predict {model} {rows}", "models", "cache info",
+                                   "train {rows} -o model --encoder {encoder} --layer last --json"])  # fmt: skip
+def test_standard_output_is_full(desks: Desks, world: World, words: str) -> None:
+    desk = desks("predict")
+    given = {"rows": world.root / "rows.tsv", "model": world.model, "encoder": world.encoder}
+    ended = world.machine.run(*words.format(**given).split(), cwd=desk.folder, stdout="/dev/full",
+                              environment={"FIRSTBERT_CACHE": desk.cache})  # fmt: skip
+    clear(ended, "the output: can't be used (No space left on device): make room.")
+
+
+@pytest.mark.parametrize("what", ["rows.tsv", "model.json", "head.safetensors", "config.json", "tokenizer.json",
+                                  "model.safetensors"])  # fmt: skip
+def test_what_may_not_be_read(desks: Desks, world: World, what: str) -> None:
+    desk = desks("evaluate")
+    for name, folder in (("encoder", world.encoder), ("model", world.model)):
+        shutil.copytree(folder, desk.folder / name)
+    shutil.copy(world.root / "rows.tsv", desk.folder)
+    facts = (desk.folder / "model" / "model.json").read_text()
+    (desk.folder / "model" / "model.json").write_text(facts.replace(str(world.encoder), str(desk.folder / "encoder")))
+    (found,) = (
+        desk.folder.glob(f"encoder/{what}")
+        if "." in what and what.startswith(("conf", "tok", "model.s"))
+        else ([*desk.folder.glob(f"model/{what}"), *desk.folder.glob(what)])
+    )
+    found.chmod(0)
+    ended = world.machine.run("evaluate", "model", "rows.tsv", cwd=desk.folder, fault={"bound": True},
+                              environment={"FIRSTBERT_CACHE": desk.cache})  # fmt: skip
+    clear(ended, "ermission", found.name)
+
+
+# ---------------------------------------------------------------- the cache is a convenience
+
+
+@pytest.mark.parametrize("how", ["read-only", "read-only, filled", "full", "unreadable", "a file"])
+@pytest.mark.parametrize("name", some(CACHING, ("train", "predict")))
+def test_a_cache_that_cannot_be_used(desks: Desks, name: str, how: str) -> None:
+    """A warning, and the right result."""
+    desk = desks(name, warm="filled" in how or how == "unreadable")
+    fault: dict[str, Any] = {"bound": True}
+    match how:
+        case "full":
+            fault = {"under": [desk.cache], "at": 1, "do": errno.ENOSPC, "on": True}
+        case "unreadable":
+            for path in (desk.cache / "prepared").iterdir():
+                path.chmod(0)
+        case "a file":
+            desk.cache.rmdir()
+            desk.cache.write_text("no folder")
+        case _:
+            desk.cache.chmod(0o555)
+            for path in desk.cache.rglob("*"):
+                path.chmod(0o555)
+    before = contents(desk.cache) if how != "a file" else {}
+    ended = desk.run(fault=fault)
+    right(desk, ended)
+    assert "can't be" in ended.err or "filled" in how
+    if "read-only" in how:
+        assert contents(desk.cache) == before
+    assert list((desk.world.root / "tmp").glob("firstbert-*")) == []
+
+
+@pytest.mark.parametrize("name", some(CACHING, ("train",)))
+def test_a_call_in_the_cache_fails(desks: Desks, name: str) -> None:
+    desk = desks(name, warm=False)
+    for at in spread(desk.calls(desk.cache), 2 if name == "train" else None):
+        desk = desks(name, warm=False)
+        for once in (True, False):
+            right(desk, desk.run(fault={"under": [desk.cache], "at": at, "do": errno.ENOSPC, "on": not once}))
+        right(desk, desk.run())
+
+
+@pytest.mark.parametrize("name", some(CACHING, ("train",)))
+def test_killed_at_a_call_in_the_cache(desks: Desks, name: str) -> None:
+    desk = desks(name, warm=False)
+    for at in spread(desk.calls(desk.cache), 2 if name == "train" else None):
+        desk = desks(name, warm=False)
+        assert desk.run(fault={"under": [desk.cache], "at": at, "do": "kill"}).code == -signal.SIGKILL
+        right(desk, desk.run(), LEFT)
+        assert not desk.run().err.count("can't be")
