@@ -9,6 +9,7 @@ its own work alone and may find everything around it broken. A fault is a dictio
     bound            file modes bind, though the tests may be run by root
     after            killed after so many seconds
     clock            seconds by which the clock is off; of several, another one each time that it is asked
+    cores            that the process may use at most
     set              module.NAME → the value that it has in another version
 """
 
@@ -63,7 +64,7 @@ class Machine:
         path = os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests")])
         self.environment = environment | {"PYTHONPATH": path}
         self.process = subprocess.Popen(
-            [sys.executable, "-c", "import faults; faults.serve()"], env=self.environment | {"OMP_NUM_THREADS": "1"},
+            [sys.executable, "-c", "import faults; faults.serve()"], env={"OMP_NUM_THREADS": "1"} | self.environment,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=folder,
         )  # fmt: skip
 
@@ -183,6 +184,8 @@ def _break(fault: dict[str, Any], folder: Path) -> None:
     for name, value in fault.get("set", {}).items():
         module, _, attribute = name.rpartition(".")
         setattr(importlib.import_module(module), attribute, value)
+    if "cores" in fault:
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: fault["cores"]])
     if "clock" in fault:
         _misset(fault["clock"])
     if "largest" in fault:

@@ -6,14 +6,20 @@ docs/faults.md is the same as a table.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import shutil
 import signal
+import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -101,10 +107,14 @@ class Desk:
 
     def run(self, rows: str = "rows.tsv", **job: Any) -> Ended:
         """Run the command; `fault` and the like as for `Machine.run`."""
+        return self.start(rows, **job).end()
+
+    def start(self, rows: str = "rows.tsv", **job: Any) -> Machine:
         given = {"rows": self.world.root / rows, "encoder": self.world.encoder, "model": self.world.model}
         words = [TEXT if word == "TEXT" else word.format(**given) for word in COMMANDS[self.name].split()]
         environment = {"FIRSTBERT_CACHE": self.cache, "OMP_NUM_THREADS": "1"} | job.pop("environment", {})
-        return self.world.machine.run(*words, **{"cwd": self.folder, "environment": environment} | job)
+        self.world.machine.start(*words, **{"cwd": self.folder, "environment": environment} | job)
+        return self.world.machine
 
     @property
     def done(self) -> Done:
@@ -366,3 +376,205 @@ def test_killed_at_a_call_in_the_cache(desks: Desks, name: str) -> None:
         assert desk.run(fault={"under": [desk.cache], "at": at, "do": "kill"}).code == -signal.SIGKILL
         right(desk, desk.run(), LEFT)
         assert not desk.run().err.count("can't be")
+
+
+def test_what_a_kill_left_in_the_cache_goes_after_a_day(desks: Desks) -> None:
+    desk = desks("predict", warm=False)
+    old, new = desk.cache / "prepared" / "making-old", desk.cache / "prepared" / "making-new"
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+        (folder / "weights.bin").write_bytes(b"half of it")
+    os.utime(old, (time.time() - 90_000,) * 2)
+    right(desk, desk.run())
+    assert (old.exists(), new.exists()) == (False, True)
+
+
+@pytest.mark.parametrize("least", [False, True])
+def test_clearing_a_cache_that_may_only_be_read(desks: Desks, world: World, least: bool) -> None:
+    desk = desks("predict")
+    before = contents(desk.cache)
+    job = {"environment": {"FIRSTBERT_CACHE": desk.cache}, "cwd": desk.folder}
+    for path in (desk.cache, *desk.cache.rglob("*")):
+        path.chmod(0o555)
+    clear(world.machine.run("cache", "clear", *["--vectors"] * least, fault={"bound": True}, **job), "still there")
+    assert contents(desk.cache) == before
+    for path in (desk.cache, *desk.cache.rglob("*")):
+        path.chmod(0o755)
+    assert world.machine.run("cache", "clear", *["--vectors"] * least, **job).code == 0
+    assert not (desk.cache / "vectors").exists() and (desk.cache / "prepared").exists() == least
+
+
+# ---------------------------------------------------------------- the clock
+
+
+YEARS = 86_400 * 3653.0
+
+
+@pytest.mark.parametrize(
+    "clock", [YEARS, -YEARS, -3e9, [YEARS, -YEARS, 0.0]], ids=["ahead", "behind", "1930", "leaping"]
+)
+@pytest.mark.parametrize("name", some(CACHING, ("train",)))
+def test_a_clock_that_is_wrong(desks: Desks, name: str, clock: float | list[float]) -> None:
+    """While the cache is filled, and while it is used; whatever it says, the result is the same."""
+    desk = desks(name, warm=False)
+    for fault in ({"clock": clock}, {}, {"clock": clock}):
+        ended = desk.run(fault=fault)
+        right(desk, ended)
+        assert "can't be" not in ended.err
+    for i, path in enumerate(desk.cache.rglob("*")):  # as if written in 1980 or in 2100
+        os.utime(path, (3.2e8 if i % 2 else 4.1e9,) * 2)
+    right(desk, desk.run())
+
+
+# ---------------------------------------------------------------- versions
+
+
+NEWER = {"firstbert.graph.FORMAT": 99, "firstbert.cache.FORMAT": 99}
+
+
+@pytest.mark.parametrize("name", some(CACHING, ("train", "predict")))
+def test_two_versions_share_a_cache(desks: Desks, name: str) -> None:
+    """Each leaves the other's files as they are, and takes none of them for its own."""
+    desk = desks(name)
+    ours = prepared(desk.cache)
+    right(desk, desk.run(fault={"set": NEWER}))
+    both = prepared(desk.cache)
+    assert {path: both[path] for path in ours} == ours
+    theirs = {path.split("/")[0] for path in both} - {path.split("/")[0] for path in ours}
+    assert len(theirs) == 1
+    for path in (desk.cache / "prepared" / theirs.pop()).iterdir():
+        path.write_bytes(b"of a form that this version doesn't know")
+    changed = prepared(desk.cache)
+    right(desk, desk.run())
+    assert prepared(desk.cache) == changed
+
+
+def prepared(cache: Path) -> dict[str, bytes]:
+    return contents(cache / "prepared")
+
+
+def test_two_versions_at_once(desks: Desks, world: World) -> None:
+    other = World(Path(tempfile.mkdtemp(dir=world.root)), world.model)
+    try:
+        desk = desks("train", warm=False)
+        beside = Desk(other, desk.folder / "beside", "train", desk.cache)
+        for _ in range(2):
+            started = [desk.start(), beside.start(fault={"set": NEWER})]
+            for one in started:
+                right(desk, one.end())
+            assert contents(beside.out) == {**desk.done.files}
+    finally:
+        other.machine.close()
+
+
+def test_a_cache_of_an_older_format(desks: Desks) -> None:
+    """What format 0 laid out stays where it is until the cache is cleared; nothing of it is read."""
+    desk = desks("train", warm=False)
+    older = {"firstbert.graph.FORMAT": 0, "firstbert.cache.FORMAT": 0}
+    right(desk, desk.run(fault={"set": older}))
+    before = prepared(desk.cache)
+    right(desk, desk.run())
+    after = prepared(desk.cache)
+    assert {path: after[path] for path in before} == before
+    assert len(after) == 2 * len(before)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("predict model {rows} -o out/labelled.tsv", "a job was begun here that differs from this one: format was"),
+        ("predict newer --text so", "newer/model.json: format 99"),
+    ],
+)
+def test_what_a_newer_version_left_is_refused_by_name(desks: Desks, world: World, words: str, told: str) -> None:
+    desk = desks("predict")
+    desk.run(
+        fault={"under": [desk.out], "at": 12, "do": errno.ENOSPC, "on": True, "set": {"firstbert.resume.FORMAT": 99}}
+    )
+    shutil.copytree(world.model, desk.folder / "model")
+    shutil.copytree(world.model, desk.folder / "newer")
+    facts = (desk.folder / "newer" / "model.json").read_text()
+    (desk.folder / "newer" / "model.json").write_text(facts.replace('"format": 2', '"format": 99'))
+    given = words.format(rows=world.root / "rows.tsv").split()
+    clear(world.machine.run(*given, cwd=desk.folder, environment={"FIRSTBERT_CACHE": desk.cache}), told)
+
+
+# ---------------------------------------------------------------- a disk of its own
+
+
+@contextmanager
+def small_disk(place: Path, size: str) -> Iterator[None]:
+    place.mkdir(exist_ok=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("this user may not mount a disk; the tests above stand for it")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+@pytest.mark.parametrize("name", some(WRITING, ("train", "predict")))
+def test_a_real_disk_that_is_full(desks: Desks, name: str) -> None:
+    desk = desks(name)
+    with small_disk(desk.out, "4k"):
+        clear(desk.run(), "No space left on device")
+        assert [path for path in desk.out.iterdir() if not KEPT.match(path.name)] == []
+
+
+@pytest.mark.parametrize("name", some(CACHING, ("train",)))
+def test_a_real_disk_too_small_for_the_cache(desks: Desks, name: str) -> None:
+    desk = desks(name, warm=False)
+    with small_disk(desk.cache, "100k"):
+        ended = desk.run()
+        right(desk, ended)
+        assert "No space left on device" in ended.err
+        assert list((desk.cache / "prepared").iterdir()) == []
+
+
+# ---------------------------------------------------------------- downloads
+
+
+FETCH = """
+from firstbert.sources import PinnedFile, WebFile, fetch
+sha256, url = arguments
+print(fetch(PinnedFile("words.txt", sha256, (WebFile(url),))))
+"""
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """The sha256 of a file of 300 kB, and where a server of our own has it."""
+    (tmp_path / "words.txt").write_bytes(content := b"words\n" * 50_000)
+    handler = partial(QuietHandler, directory=str(tmp_path))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield hashlib.sha256(content).hexdigest(), f"http://127.0.0.1:{server.server_port}/words.txt"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *args: object) -> None: ...
+
+
+@pytest.mark.parametrize("fault", [{"largest": 100_000}, {"do": errno.ENOSPC}, {"do": errno.EACCES}, {"do": "kill"}])
+def test_downloads(world: World, served: tuple[str, str], tmp_path: Path, fault: dict[str, Any]) -> None:
+    """Nothing half is ever in its place, and the next try brings the file."""
+    job: dict[str, Any] = {"python": FETCH, "cwd": tmp_path}
+    calls = world.machine.run(*served, fault={"under": [tmp_path / "0"]},
+                              environment={"FIRSTBERT_CACHE": tmp_path / "0"}, **job).calls  # fmt: skip
+    assert calls > 3
+    for at in range(1, calls + 1) if "do" in fault else (1,):
+        cache = tmp_path / f"{at}"
+        shutil.rmtree(cache, ignore_errors=True)
+        job["environment"] = {"FIRSTBERT_CACHE": cache}
+        ended = world.machine.run(*served, fault=fault | {"under": [cache], "at": at, "on": True}, **job)
+        if ended.code and fault.get("do") != "kill":
+            clear(ended, str(cache))
+        assert all(hashlib.sha256(path.read_bytes()).hexdigest() == served[0] for path in cache.glob("files/*/*"))
+        again = world.machine.run(*served, **job)
+        assert again.code == 0, again.err
+        assert hashlib.sha256(Path(again.out.strip()).read_bytes()).hexdigest() == served[0]

@@ -78,6 +78,9 @@ def refused_by_system(error: Exception, where: str) -> UsageError | None:
         error: what was caught.
         where: what it was, unless the error names a file.
     """
+    if isinstance(error, UnicodeEncodeError):
+        odd = error.object[error.start]
+        return UsageError(f"{where}: its encoding ({error.encoding}) has no {odd!r}: set PYTHONUTF8=1.")
     if not isinstance(error, OSError) or error.errno not in _NO:
         return None
     return UsageError(f"{error.filename or where}: can't be used ({error.strerror}): {_NO[error.errno]}.")
