@@ -28,7 +28,7 @@ import pytest
 
 import everyday
 from conftest import clean
-from faults import Ended, Machine, contents
+from faults import ROOT, Ended, Machine, contents
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="each command gets a fork of one process")
 
@@ -355,7 +355,7 @@ def test_a_cache_that_cannot_be_used(desks: Desks, name: str, how: str) -> None:
     assert "can't be" in ended.err or "filled" in how
     if "read-only" in how:
         assert contents(desk.cache) == before
-    assert list((desk.world.root / "tmp").glob("firstbert-*")) == []
+    assert list((desk.world.root / "tmp").iterdir()) == []
 
 
 @pytest.mark.parametrize("name", some(CACHING, ("train",)))
@@ -578,3 +578,13 @@ def test_downloads(world: World, served: tuple[str, str], tmp_path: Path, fault:
         again = world.machine.run(*served, **job)
         assert again.code == 0, again.err
         assert hashlib.sha256(Path(again.out.strip()).read_bytes()).hexdigest() == served[0]
+
+
+def test_the_page_names_tests_that_there_are() -> None:
+    page = (ROOT / "docs" / "faults.md").read_text()
+    named = set(re.findall(r"`(test_\w+)", page))
+    files = [ROOT / "tests" / name for name in {"test_faults.py", *re.findall(r"tests/(test_\w+\.py)", page)}]
+    defined = {name for file in files for name in re.findall(r"^def (test_\w+)", file.read_text(), re.M)}
+    assert len(named) > 20 and named <= defined
+    ours = set(re.findall(r"^def (test_\w+)", Path(__file__).read_text(), re.M))
+    assert ours - named == {"test_the_page_names_tests_that_there_are"}

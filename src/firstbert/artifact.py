@@ -219,9 +219,10 @@ def _facts(artifact: Artifact, portable: bool) -> dict[str, Any]:
 
 
 def _made_with(artifact: Artifact) -> str:
-    """The encoder it began with; where a fine-tuned one was put together, says nothing."""
+    """The encoder it began with; where a fine-tuned one was put together, says nothing, nor where a folder lay."""
     training = artifact.training
-    return str(training["finetune"]["encoder"] if is_finetuned(training) else artifact.predictor.engine.files.name)
+    name = str(training["finetune"]["encoder"] if is_finetuned(training) else artifact.predictor.engine.files.name)
+    return Path(name).resolve().name if Path(name).is_dir() else name
 
 
 def _lasting(facts: Any) -> Any:

@@ -106,13 +106,12 @@ def clear_cache(vectors_only: bool = False) -> dict[str, Any]:
     Raises:
         UsageError: some of it can't be deleted.
     """
-    before = cache_info()
-    clear_vectors()  # in its own way, since other processes may be using them
-    folder = cache_folder()
+    before, folder = cache_info(), cache_folder()
+    kept = [] if clear_vectors() else ["vectors"]  # in their own way, since other processes may be using them
     for part in () if vectors_only else _PARTS:
         shutil.rmtree(folder / part, ignore_errors=True)
-    after = cache_info()["parts"]
-    kept = [part for part in (("vectors",) if vectors_only else _PARTS) if after.get(part, {}).get("files")]
-    if kept and not (vectors_only and vectors_info()["entries"] == 0):
+        if part != "vectors" and (folder / part).exists():
+            kept.append(part)
+    if kept:
         raise UsageError(f"{folder}: still there: {', '.join(kept)}. Delete it as a user who may write there.")
     return before

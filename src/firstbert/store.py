@@ -89,7 +89,7 @@ class VectorCache:
             self._use(look)
         return facts
 
-    def clear(self, trash: Path) -> None:
+    def clear(self, trash: Path) -> bool:
         """Remove all entries and give their space back, also while other processes have them open.
 
         The folder is moved away whole and then deleted: whoever has it open goes on with what he has, finds at his
@@ -97,21 +97,25 @@ class VectorCache:
 
         Args:
             trash: a path on the same disk, used for a moment.
+
+        Returns:
+            Whether they are gone.
         """
         with self._lock:
             self.close()
             self.broken = False
         if not self.folder.exists():
-            return
+            return True
         try:
             trash.parent.mkdir(parents=True, exist_ok=True)
             self.folder.rename(trash)
         except OSError:  # a system that won't move open files: emptied, its space is used again
             self._use(self._drop_all)
-            return
+            return not self.broken
         shutil.rmtree(trash, ignore_errors=True)
         if trash.is_file():
             trash.unlink()
+        return True
 
     def close(self) -> None:
         """Let go of the folder; the next use opens it again."""
