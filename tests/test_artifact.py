@@ -56,6 +56,37 @@ def test_saving_again_replaces_a_model_whole(classifier: SentenceClassifier, fol
     assert [path.name for path in folder.parent.iterdir()] == ["m"]
 
 
+def test_where_folders_cannot_change_places_in_one_step(
+    classifier: SentenceClassifier, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(artifact, "_exchange", lambda one, other: False)
+    test_saving_again_replaces_a_model_whole(classifier, folder)
+    rename = Path.rename
+
+    def refuse(path: Path, target: Path) -> Path:
+        if target == folder and path.name != "model":
+            raise OSError(28, "No space left on device")
+        return rename(path, target)
+
+    before = (folder / "model.json").read_bytes()
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(ArtifactError, match="what stood there is unchanged"):
+        classifier.save(folder)
+    assert (folder / "model.json").read_bytes() == before
+    assert [path.name for path in folder.parent.iterdir()] == ["m"]
+
+
+def test_a_link_to_a_model_is_replaced_and_what_it_points_at_stays(
+    classifier: SentenceClassifier, folder: Path
+) -> None:
+    link = folder.with_name("link")
+    link.symlink_to(folder)
+    before = (folder / "model.json").stat().st_ino
+    classifier.save(link)
+    assert not link.is_symlink() and (folder / "model.json").stat().st_ino == before
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["link", "m"]
+
+
 def test_a_failed_save_leaves_what_was_there(
     classifier: SentenceClassifier, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ import os
 import sys
 import warnings
 
-from firstbert.errors import FirstbertError
+from firstbert.errors import FirstbertError, refused_by_system
 from firstbert.terminal import note
 
 
@@ -36,15 +36,29 @@ def _run(arguments: list[str]) -> int:
         note("firstbert: stopped.")
         return 130
     except BrokenPipeError:  # whoever read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _let_go_of_output()
         return 0
     except Exception as error:
-        if os.environ.get("FIRSTBERT_DEBUG"):
-            raise
-        note(f"firstbert: a fault of this program: {type(error).__name__}: {error}\n"
-              "Set FIRSTBERT_DEBUG=1 to see where, and please report it.")  # fmt: skip
-        return 1
+        return _unforeseen(error)
     return 0
+
+
+def _let_go_of_output() -> None:
+    """What is still to be printed goes nowhere: at its end Python would try once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _unforeseen(error: Exception) -> int:
+    """An error that nobody has put into words yet: the machine's, or ours."""
+    if refused := refused_by_system(error, "the output"):
+        _let_go_of_output()
+        note(f"firstbert: {refused}")
+        return refused.exit_code
+    if os.environ.get("FIRSTBERT_DEBUG"):
+        raise error
+    note(f"firstbert: a fault of this program: {type(error).__name__}: {error}\n"
+          "Set FIRSTBERT_DEBUG=1 to see where, and please report it.")  # fmt: skip
+    return 1
 
 
 def _command(arguments: list[str]) -> None:

@@ -11,11 +11,14 @@ of that format kept in tests/, and say in CHANGELOG what changed.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -45,6 +48,8 @@ from firstbert.predictor import Predictor, is_finetuned
 from firstbert.prepared import Precision
 
 FORMAT = 2
+
+_FLEETING = ("seconds", "examples_per_second")
 
 # Our own sentences, so that no training text leaves with a model: short, long, other scripts, odd characters.
 GOLDEN_TEXTS = (
@@ -132,6 +137,8 @@ def _swap(work: Path, target: Path) -> None:
     if not target.exists():
         work.rename(target)
         return
+    if not target.is_symlink() and _exchange(work, target):
+        return
     old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-old-"))
     target.rename(old / "model")
     try:
@@ -141,6 +148,15 @@ def _swap(work: Path, target: Path) -> None:
         raise
     finally:
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two folders in one step, so that a kill finds a whole one in place; False where the system can't."""
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE: Linux since 3.15
+    with suppress(OSError, AttributeError, TypeError):
+        done: int = ctypes.CDLL(None).renameat2(here, os.fsencode(one), here, os.fsencode(other), exchange)
+        return done == 0
+    return False
 
 
 def _write(artifact: Artifact, work: Path, portable: bool) -> None:
@@ -197,15 +213,23 @@ def _facts(artifact: Artifact, portable: bool) -> dict[str, Any]:
         "many_labels": predictor.decision.many,
         "calibration": {"temperature": predictor.calibration.temperature},
         "thresholds": {"labels": predictor.decision.thresholds, "accept": predictor.decision.accept},
-        "training": artifact.training,
+        "training": _lasting(artifact.training),
         "golden": [{"text": text, "probabilities": [float(p) for p in row]} for text, row in artifact.golden],
     }
 
 
 def _made_with(artifact: Artifact) -> str:
-    """The encoder it began with; where a fine-tuned one was put together, says nothing."""
+    """The encoder it began with; where a fine-tuned one was put together, says nothing, nor where a folder lay."""
     training = artifact.training
-    return str(training["finetune"]["encoder"]) if is_finetuned(training) else artifact.predictor.engine.files.name
+    name = str(training["finetune"]["encoder"] if is_finetuned(training) else artifact.predictor.engine.files.name)
+    return Path(name).resolve().name if Path(name).is_dir() else name
+
+
+def _lasting(facts: Any) -> Any:
+    """The facts without how long anything took: the same training gives the same bytes."""
+    if isinstance(facts, dict):
+        return {key: _lasting(value) for key, value in facts.items() if key not in _FLEETING}
+    return [_lasting(value) for value in facts] if isinstance(facts, list) else facts
 
 
 def _lasting_name(encoder: str) -> str:

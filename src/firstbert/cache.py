@@ -72,9 +72,9 @@ def vectors_info() -> dict[str, Any]:
     return _store().info() | {"cap": _cap(), "on": on}
 
 
-def clear_vectors() -> None:
-    """Remove all vectors, also while other processes have them open."""
-    _store().clear(cache_folder() / "partial" / f"vectors-{os.getpid()}-{time.time_ns()}")
+def clear_vectors() -> bool:
+    """Remove all vectors, also while other processes have them open; say whether they are gone."""
+    return _store().clear(cache_folder() / "partial" / f"vectors-{os.getpid()}-{time.time_ns()}")
 
 
 # ---------------------------------------------------------------- keys

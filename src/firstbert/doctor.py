@@ -17,6 +17,7 @@ from typing import Any
 from firstbert import __version__, artifact
 from firstbert.artifact import GoldenCheck
 from firstbert.cache import clear_vectors, vectors_info
+from firstbert.errors import UsageError
 from firstbert.session import usable_cores
 from firstbert.sources import cache_folder, offline
 
@@ -101,9 +102,16 @@ def clear_cache(vectors_only: bool = False) -> dict[str, Any]:
 
     Args:
         vectors_only: leave all but the vectors in place.
+
+    Raises:
+        UsageError: some of it can't be deleted.
     """
-    before = cache_info()
-    clear_vectors()  # in its own way, since other processes may be using them
+    before, folder = cache_info(), cache_folder()
+    kept = [] if clear_vectors() else ["vectors"]  # in their own way, since other processes may be using them
     for part in () if vectors_only else _PARTS:
-        shutil.rmtree(cache_folder() / part, ignore_errors=True)
+        shutil.rmtree(folder / part, ignore_errors=True)
+        if part != "vectors" and (folder / part).exists():
+            kept.append(part)
+    if kept:
+        raise UsageError(f"{folder}: still there: {', '.join(kept)}. Delete it as a user who may write there.")
     return before

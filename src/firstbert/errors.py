@@ -5,6 +5,8 @@ First on the way of a sentence: every other file raises these and nothing else o
 
 from __future__ import annotations
 
+import errno
+
 
 class FirstbertError(Exception):
     """Anything this library refuses to do, with the reason and the way out in its message.
@@ -58,6 +60,30 @@ class SourceError(FirstbertError):
 
 class TruncationWarning(UserWarning):
     """Some texts were longer than `max_length` and lost their ends; the message counts them."""
+
+
+# What a disk or its rights say no to; any other OSError that nobody caught is a fault of this program.
+_NO = {
+    errno.ENOSPC: "make room", errno.EDQUOT: "make room", errno.EFBIG: "make room, or raise the limit on file sizes",
+    errno.EACCES: "see to its rights, or name another place", errno.EPERM: "see to its rights, or name another place",
+    errno.EROFS: "name a place that can be written", errno.EIO: "look at the disk", errno.EMFILE: "close other files",
+    errno.ENFILE: "close other files",
+}  # fmt: skip
+
+
+def refused_by_system(error: Exception, where: str) -> UsageError | None:
+    """Return the error for what the system refused and no other rule has told better; None for any other cause.
+
+    Args:
+        error: what was caught.
+        where: what it was, unless the error names a file.
+    """
+    if isinstance(error, UnicodeEncodeError):
+        odd = error.object[error.start]
+        return UsageError(f"{where}: its encoding ({error.encoding}) has no {odd!r}: set PYTHONUTF8=1.")
+    if not isinstance(error, OSError) or error.errno not in _NO:
+        return None
+    return UsageError(f"{error.filename or where}: can't be used ({error.strerror}): {_NO[error.errno]}.")
 
 
 def missing_extra(what: str, extra: str) -> UsageError:

@@ -24,6 +24,7 @@ from firstbert.graph import INT32, INT64, Builder
 from firstbert.head import Head
 from firstbert.predictor import Predictor
 from firstbert.prepared import Prepared
+from firstbert.session import onnx_runtime
 from firstbert.tokens import Tokenizer
 
 if TYPE_CHECKING:
@@ -214,8 +215,7 @@ def _describe(model: onnx.ModelProto, predictor: Predictor) -> None:
 
 def run(content: bytes, rust: Any, texts: list[str]) -> Any:
     """Return the probabilities, (N, C), that an exported file gives texts, as anyone would run it."""
-    import onnxruntime
-
+    onnxruntime = onnx_runtime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     try:

@@ -238,7 +238,8 @@ class _Job:
         if outcome.bad_file:
             _place(side, self.work.folder, asides)
         elif not is_address(side):
-            Path(side).unlink(missing_ok=True)  # of an earlier run, with other rows
+            with _placing(side, self.work.folder):
+                Path(side).unlink(missing_ok=True)  # of an earlier run, with other rows
         _place(self.options.output, self.work.folder, answers)
 
 
@@ -300,14 +301,23 @@ def _place(target: str, folder: Path, write: Callable[[BinaryIO], None]) -> None
         with open_target(target) as out:
             write(out)
         return
-    try:
+    with _placing(target, folder):
         handle, name = tempfile.mkstemp(dir=folder)
-        with os.fdopen(handle, "wb") as out:
-            write(out)
-            out.flush()
-            os.fsync(out.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(target)
+        try:
+            with os.fdopen(handle, "wb") as out:
+                write(out)
+                out.flush()
+                os.fsync(out.fileno())
+            Path(name).chmod(0o644)
+            Path(name).replace(target)
+        finally:
+            Path(name).unlink(missing_ok=True)
+
+
+@contextmanager
+def _placing(target: str, folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise UsageError(
             f"{target}: can't be written ({error.strerror}); its pieces are kept in {folder}. "

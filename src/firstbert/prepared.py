@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+import time
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -40,6 +43,8 @@ Tensors = Iterable[tuple[str, npt.NDArray[Any]]]
 
 _PAGE = 4096  # tensors begin on pages, so that each can be mapped by itself
 _WEIGHTS, _INDEX = "weights.bin", "index.json"
+_MAKING = "making-"
+_LEFT_S = 86_400  # a folder that was being made and hasn't changed for so long was left by a kill
 
 
 @dataclass(frozen=True)
@@ -115,9 +120,12 @@ def prepare(files: EncoderFiles, precision: Precision = "fp32") -> Prepared:
     folder = cache_folder() / "prepared" / fingerprint[:32]
     if not _complete(folder):
         checkpoint = Checkpoint(files.weights, arch)
-        tensors = layout.tensors(checkpoint)
-        if precision == "int8":
-            tensors = quantize(tensors, _ranges(files, prepare(files)))
+        ranges = _ranges(files, prepare(files)) if precision == "int8" else None
+
+        def tensors() -> Tensors:
+            exact = layout.tensors(checkpoint)
+            return exact if ranges is None else quantize(exact, ranges)
+
         folder = _lay_out(tensors, folder, f"{files.name} ({precision})")
     return Prepared(folder, arch, sha256, fingerprint)
 
@@ -158,18 +166,45 @@ def _read_index(folder: Path) -> dict[str, Stored]:
     }
 
 
-def _lay_out(tensors: Tensors, folder: Path, name: str) -> Path:
-    """Write weights and index, then move them to `folder`; where that can't be, into a temporary one."""
+def _lay_out(tensors: Callable[[], Tensors], folder: Path, name: str) -> Path:
+    """Write weights and index, then move them to `folder`; where that can't be, into one for this process alone."""
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(dir=folder.parent, prefix="making-"))
-    except OSError:
-        return _write_folder(tensors, _own_folder(), name)
+        return _lay_out_in_cache(tensors(), folder, name)
+    except OSError as error:
+        refused = error.strerror
     try:
-        _write_folder(tensors, work, name)
-        return _move(work, folder)
+        own = _write_folder(tensors(), _own_folder(), name)
+    except OSError as error:
+        raise EncoderError(
+            f"Prepared weights can be written neither to {folder.parent} ({refused}) nor to {tempfile.gettempdir()} "
+            f"({error.strerror}). Free space there, or set FIRSTBERT_CACHE to another folder."
+        ) from error
+    warnings.warn(
+        f"{folder.parent}: prepared weights can't be kept there ({refused}); they are laid out anew each time. Make "
+        "room or make it writable, or set FIRSTBERT_CACHE to another folder.",
+        stacklevel=2,
+    )
+    return own
+
+
+def _lay_out_in_cache(tensors: Tensors, folder: Path, name: str) -> Path:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(folder.parent)
+    work = Path(tempfile.mkdtemp(dir=folder.parent, prefix=_MAKING))
+    try:
+        inner = work / folder.name  # `work` is private; what others are to read has the rights that are usual here
+        inner.mkdir()
+        return _move(_write_folder(tensors, inner, name), folder)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes left half-made. By a wrong clock another's may go: it then writes elsewhere."""
+    for left in folder.glob(f"{_MAKING}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > _LEFT_S:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _own_folder() -> Path:
@@ -195,22 +230,16 @@ def _own_copy(folder: Path) -> Path:
 
 def _write_folder(tensors: Tensors, folder: Path, name: str) -> Path:
     index = {}
-    try:
-        with (
-            (folder / _WEIGHTS).open("wb") as file,
-            progress(f"Preparing {name}", unit="tensors") as advance,
-        ):
-            for key, array in tensors:
-                index[key] = asdict(_append(file, array))
-                advance(1)
-            file.flush()
-            os.fsync(file.fileno())
-        _write_whole(folder / _INDEX, json.dumps(index).encode())
-    except OSError as error:
-        raise EncoderError(
-            f"{folder}: the prepared weights can't be written ({error.strerror}). "
-            "Free space there, or set FIRSTBERT_CACHE to another folder."
-        ) from error
+    with (
+        (folder / _WEIGHTS).open("wb") as file,
+        progress(f"Preparing {name}", unit="tensors") as advance,
+    ):
+        for key, array in tensors:
+            index[key] = asdict(_append(file, array))
+            advance(1)
+        file.flush()
+        os.fsync(file.fileno())
+    _write_whole(folder / _INDEX, json.dumps(index).encode())
     return folder
 
 
@@ -228,17 +257,17 @@ def _move(work: Path, folder: Path) -> Path:
     with contextlib.suppress(OSError):  # another process was first: its folder holds the same bytes
         work.rename(folder)
     if not _complete(folder):
-        raise EncoderError(f"{folder}: the prepared weights could not be put in place; remove that folder.")
+        raise OSError(errno.EEXIST, f"{folder.name} lies there, can't be read and can't be replaced")
     return folder
 
 
 def _write_whole(path: Path, data: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent)
+    beside = path.with_name(f"{path.name}.{os.urandom(4).hex()}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with beside.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())  # or a loss of power could leave an empty file under the final name
-        Path(name).replace(path)
+        beside.replace(path)
     finally:
-        Path(name).unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,6 +35,18 @@ def _quota(cores: int) -> int:
     return cores
 
 
+def onnx_runtime() -> Any:
+    """Import ONNX Runtime with its telemetry off.
+
+    Its wheels for Linux hold a client that reports usage to its makers (1.31), and leave a file among the temporary
+    ones, unless this is set before the import.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    return onnxruntime
+
+
 class Session:
     """A graph opened in ONNX Runtime; several threads may call it at once.
 
@@ -43,8 +56,7 @@ class Session:
     """
 
     def __init__(self, graph: Path, threads: int = 1) -> None:
-        import onnxruntime
-
+        onnxruntime = onnx_runtime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         # The graph is made of fused operators already: only constants are left to fold, once.

@@ -89,7 +89,7 @@ class VectorCache:
             self._use(look)
         return facts
 
-    def clear(self, trash: Path) -> None:
+    def clear(self, trash: Path) -> bool:
         """Remove all entries and give their space back, also while other processes have them open.
 
         The folder is moved away whole and then deleted: whoever has it open goes on with what he has, finds at his
@@ -97,21 +97,25 @@ class VectorCache:
 
         Args:
             trash: a path on the same disk, used for a moment.
+
+        Returns:
+            Whether they are gone.
         """
         with self._lock:
             self.close()
             self.broken = False
         if not self.folder.exists():
-            return
+            return True
         try:
             trash.parent.mkdir(parents=True, exist_ok=True)
             self.folder.rename(trash)
         except OSError:  # a system that won't move open files: emptied, its space is used again
             self._use(self._drop_all)
-            return
+            return not self.broken
         shutil.rmtree(trash, ignore_errors=True)
         if trash.is_file():
             trash.unlink()
+        return True
 
     def close(self) -> None:
         """Let go of the folder; the next use opens it again."""
@@ -176,6 +180,10 @@ class VectorCache:
                 os.truncate(self._file, length)
             transaction.abort()
 
+    def _now(self) -> int:
+        """The second it is; 0 where the clock says that it is before 1970."""
+        return max(0, int(self.clock()))
+
     def _begin(self, env: lmdb.Environment, write: bool = False) -> lmdb.Transaction[bytes]:
         import lmdb
 
@@ -198,7 +206,7 @@ class VectorCache:
     # ---------------------------------------------------------------- reading
 
     def _look_up(self, env: lmdb.Environment, keys: Iterable[bytes], found: dict[bytes, bytes], length: int) -> None:
-        now, used, bad = int(self.clock()), [], []
+        now, used, bad = self._now(), [], []
         with self._begin(env) as transaction:
             for key in keys:
                 entry = transaction.get(key, db=self._index)
@@ -239,7 +247,7 @@ class VectorCache:
                 self._write(env, batch)
 
     def _write(self, env: lmdb.Environment, batch: Sequence[Item]) -> None:
-        now = int(self.clock()).to_bytes(8)
+        now = self._now().to_bytes(8)
         with self._begin(env, write=True) as transaction:
             with transaction.cursor(self._vectors) as cursor:
                 place = int.from_bytes(cursor.key()) + 1 if cursor.last() else 0
