@@ -48,8 +48,8 @@ def _summary(e: Evaluation) -> str:
     if e.abstention:
         lines.append(_abstention(e.abstention))
     if e.truncated:
-        words = counted(e.truncated, "row was", "rows were"), plural(e.truncated, "its end", "their ends")
-        lines.append(f"{words[0]} longer than the model reads and lost {words[1]}.")
+        rows, ends = counted(e.truncated, "row was", "rows were"), plural(e.truncated, "its end", "their ends")
+        lines.append(f"{rows} longer than the model reads and lost {ends}.")
     return "\n".join(lines)
 
 
