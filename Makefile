@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 EXTRAS ?= test
+# Tests side by side, each worker on cores of its own.
+WORKERS ?= 2
 # Bytecode is made for what is imported, not for all that is installed: 70 MB less.
 INSTALL = $(BIN)/python -m pip install -q --no-compile
 
@@ -13,7 +15,7 @@ tutorial: $(BIN)/firstbert
 	$(BIN)/firstbert tutorial
 
 test: $(VENV)/.installed-$(EXTRAS)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile
 
 test-slow: $(VENV)/.installed-$(EXTRAS)
 	$(BIN)/python -m pytest
