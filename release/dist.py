@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 UNDATED = 1580601600  # 2020-02-02, what hatchling takes too: a tree with neither commits nor an sdist's PKG-INFO
-LEFT_OUT = {"__pycache__", "node_modules", "dist", "build", "site"}
+# What make, pytest and others leave in a tree.
+MADE = re.compile(r"(dist|build|site|\.venv[^/]*)/|(.*/)?(__pycache__|node_modules|\.[a-z]+_cache)/")
 
 
 def git(root: Path, *words: str) -> str | None:
@@ -45,16 +46,8 @@ def files(root: Path) -> list[str]:
     known = git(root, "ls-files", "-z", "--cached")
     if known is not None:
         return sorted(name for name in known.split("\0") if name and (root / name).is_file())
-    return sorted(_walked(root, root))
-
-
-def _walked(root: Path, folder: Path) -> Iterator[str]:
-    for entry in folder.iterdir():
-        made = entry.name in LEFT_OUT or entry.name.startswith(".venv") or entry.name.endswith((".pyc", "_cache"))
-        if entry.is_dir() and not made:
-            yield from _walked(root, entry)
-        elif entry.is_file() and not made:
-            yield entry.relative_to(root).as_posix()
+    found = (path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+    return sorted(name for name in found if not MADE.match(name))
 
 
 def build(root: Path, into: Path, *kinds: str, **environment: str) -> list[Path]:

@@ -34,7 +34,7 @@ class Place:
     python: Path
     work: Path
 
-    def run(self, *words: str | Path, into: Path | None = None) -> str:
+    def run(self, *words: str | Path) -> str:
         """Run a program of the environment; return what it printed, or end with what it said."""
         hidden = ("PYTHON", "FIRSTBERT_", "VIRTUAL_ENV")
         around = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
@@ -43,12 +43,11 @@ class Place:
         done = subprocess.run(words, check=False, cwd=self.work, env=around, stdout=subprocess.PIPE, text=True)
         if done.returncode:
             raise SystemExit(f"{done.stdout}\nThis ended with exit code {done.returncode}.")
-        (into or Path(os.devnull)).write_text(done.stdout, encoding="utf-8")
         return done.stdout
 
     def pip(self, *words: str | Path) -> str:
         """Run pip for the environment, which has none itself."""
-        return self.run(sys.executable, "-m", "pip", "-q", "--python", self.python, *words)
+        return self.run(sys.executable, "-m", "pip", "--python", self.python, *words)
 
 
 def place(work: Path) -> Place:
@@ -60,7 +59,7 @@ def place(work: Path) -> Place:
 
 def install(where: Place, wheel: Path, *extras: str) -> None:
     """Install a wheel with what it declares, and nothing else."""
-    where.pip("install", "--no-compile", f"{wheel}[{','.join(extras)}]" if extras else wheel)
+    where.pip("install", "--quiet", "--no-compile", f"{wheel}[{','.join(extras)}]" if extras else wheel)
     where.pip("check")
 
 

@@ -247,6 +247,15 @@ def test_an_sdist_holds_what_pyproject_lists(release: SimpleNamespace, tree: Pat
     assert release.check.sdist_findings(whole | {names[0]: b""}, tree) == [f"{names[0]} differs from the tree"]
 
 
+def test_without_git_what_was_made_is_no_part_of_a_tree(release: SimpleNamespace, tree: Path) -> None:
+    made = ["dist/a.whl", ".venv-release/bin/x", "src/firstbert/__pycache__/a.pyc", ".mypy_cache/a", "site/index.html"]
+    for name in [*made, "docs/site/how.md", "src/firstbert/build/a.py"]:
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_text("")
+    own = ["docs/site/how.md", "pyproject.toml", "src/firstbert/__init__.py", "src/firstbert/build/a.py"]
+    assert release.dist.files(tree) == [*own, "src/firstbert/page.css"]
+
+
 def test_two_builds_that_differ_are_told_apart(release: SimpleNamespace, tmp_path: Path) -> None:
     import zipfile
 
