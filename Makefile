@@ -3,16 +3,19 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 EXTRAS ?= test
+# Tests side by side, each worker on cores of its own.
+WORKERS ?= 2
 # Bytecode is made for what is imported, not for all that is installed: 70 MB less.
 INSTALL = $(BIN)/python -m pip install -q --no-compile
 
-.PHONY: tutorial test test-slow lint bench trust finetune bulk serve-bench docs golden clean
+.PHONY: tutorial test test-slow lint bench trust finetune bulk serve-bench why pages docs golden clean \
+	dist dist-check wheel-check sbom audit
 
 tutorial: $(BIN)/firstbert
 	$(BIN)/firstbert tutorial
 
 test: $(VENV)/.installed-$(EXTRAS)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile
 
 test-slow: $(VENV)/.installed-$(EXTRAS)
 	$(BIN)/python -m pytest
@@ -27,9 +30,10 @@ docs: $(BIN)/firstbert
 	$(BIN)/python docs/make_cli.py
 
 # SECTION="throughput latency" runs these alone; QUICK=1 only shows that all works; FORCE=1 measures anew what is there;
-# MPNET=FOLDER adds that encoder's accuracy.
+# SST2=FOLDER holds train.tsv, dev.tsv, test.tsv, fetched unless given; MPNET=FOLDER adds that encoder's accuracy.
 bench: $(VENV)/.installed-test .venv-bench/.installed .venv-bench-optimum/.installed
-	$(BIN)/python -m benchmarks.run $(SECTION) $(if $(QUICK),--quick) $(if $(FORCE),--force) $(if $(MPNET),--mpnet $(MPNET))
+	$(BIN)/python -m benchmarks.run $(SECTION) $(if $(QUICK),--quick) $(if $(FORCE),--force) \
+		$(if $(SST2),--sst2 $(SST2)) $(if $(MPNET),--mpnet $(MPNET))
 
 .venv-bench/.installed: benchmarks/requirements.txt
 	$(PYTHON) -m venv .venv-bench
@@ -87,8 +91,41 @@ serve-bench: $(VENV)/.installed-serve .venv-serve/.installed .venv-infinity/.ins
 	.venv-infinity/bin/python -m pip install -q --no-compile -r $<
 	@touch $@
 
+# What makes it fast and where it ends: padding, batches, kept vectors, texts of another kind. SECTION, SST2, QUICK and
+# FORCE as above.
+why: $(VENV)/.installed-test
+	$(BIN)/python -m benchmarks.why $(SECTION) $(if $(QUICK),--quick) $(if $(FORCE),--force) $(if $(SST2),--sst2 $(SST2))
+
+# docs/how-fast-and-why.md and docs/limits.md from benchmarks/templates/ and benchmarks/results/; a test compares.
+pages: $(VENV)/.installed-test
+	$(BIN)/python -m benchmarks.pages
+
+# A release: docs/release.md. The wheel and the sdist; the same bytes from two builds; the wheel in an empty environment;
+# what it comes with; and whether any of that is known to be vulnerable.
+RELEASE = .venv-release/bin/python -m release.
+
+dist: .venv-release/.installed
+	$(RELEASE)dist
+
+dist-check: .venv-release/.installed
+	$(RELEASE)check
+
+wheel-check: dist
+	$(RELEASE)wheel $(if $(DATA),--data $(DATA))
+
+sbom: dist
+	$(RELEASE)sbom
+
+audit: .venv-release/.installed
+	$(RELEASE)audit $(if $(IF_POSSIBLE),--if-possible)
+
+.venv-release/.installed: release/requirements.txt
+	$(PYTHON) -m venv .venv-release
+	.venv-release/bin/python -m pip install -q --no-compile -r $<
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .venv-bench .venv-bench-optimum .venv-cleanlab .venv-finetune .venv-serve .venv-infinity dist build
+	rm -rf $(VENV) .venv-release .venv-bench .venv-bench-optimum .venv-cleanlab .venv-finetune .venv-serve .venv-infinity dist build
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

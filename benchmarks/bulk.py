@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks import bulk_report, bulk_rows, commands, encoders, texts
-from benchmarks.bench import ROOT, BenchError, Results, note
 from benchmarks.bulk_peers import SYSTEMS
 from benchmarks.commands import Commands
+from benchmarks.kept import ROOT, BenchError, Results, note
 from firstbert.artifact import load
 
 ROUNDS = 3

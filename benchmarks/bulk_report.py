@@ -12,8 +12,7 @@ from pathlib import Path
 from benchmarks import bulk_model, marks
 from benchmarks.bulk_model import Parts, rounds
 from benchmarks.marks import begin, fill, listed, merged, warning
-from benchmarks.report import Cell
-from benchmarks.trust_report import Goal, block, goals_table, named
+from benchmarks.tables import Cell, Goal, block, goals_table, mb, named, ratio
 
 ROOT = Path(__file__).parent.parent
 PAGE, RESULTS = ROOT / "docs" / "scale.md", ROOT / "benchmarks" / "results" / "bulk.json"
@@ -58,10 +57,6 @@ def _machine(header: Parts) -> str:
 # ---------------------------------------------------------------- numbers
 
 
-def _mb(n: float) -> str:
-    return f"{n / 1e6:,.0f}"
-
-
 def _count(value: float) -> str:
     """Two digits of what is small, none after the point of what is large."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
@@ -76,10 +71,6 @@ def _time(seconds: float) -> str:
 
 def _rows(n: float) -> str:
     return f"{n:,.0f}"
-
-
-def _ratio(value: float) -> str:
-    return f"{value:.2f}"
 
 
 def _median(runs: Iterable[Parts], name: str, key: str) -> float:
@@ -100,16 +91,16 @@ def _goals(parts: Parts) -> Iterable[Goal]:
             own = min(_within(runs, "firstbert", name, "rows_per_s") for name in others)
             whole = min(_within(runs, name, "firstbert", "wall") for name in others)
             peak = min(_within(runs, name, "firstbert", "peak") for name in others)
-            yield f"rows/s, times {what}", "≥", _FASTER, own, _ratio
-            yield f"the whole command, times as quick as {what}", "≥", _FASTER, whole, _ratio
-            yield f"least memory of {what}, times ours", ">", 1.0, peak, _ratio
+            yield f"rows/s, times {what}", "≥", _FASTER, own, ratio
+            yield f"the whole command, times as quick as {what}", "≥", _FASTER, whole, ratio
+            yield f"least memory of {what}, times ours", ">", 1.0, peak, ratio
     if runs := rounds(parts, "rate"):
         share = _within(runs, "local", "encoder", "rows_per_s")
-        yield "rows/s, share of SentenceEncoder's alone", "≥", _OF_ENCODER, share, _ratio
-        yield "Ray: rows/s, share of one process's", "≥", _OF_LOCAL, bulk_model.of_ray(parts), _ratio
+        yield "rows/s, share of SentenceEncoder's alone", "≥", _OF_ENCODER, share, ratio
+        yield "Ray: rows/s, share of one process's", "≥", _OF_LOCAL, bulk_model.of_ray(parts), ratio
     for kind, part in named(parts, "memory"):
         few, many = (f"{int(n):,}" for n in part["runs"])
-        yield f"{kind}: memory of {many} rows, times that of {few}", "≤", _MEMORY, part["ratio"], _ratio
+        yield f"{kind}: memory of {many} rows, times that of {few}", "≤", _MEMORY, part["ratio"], ratio
 
 
 def _loops(runs: list[Parts]) -> list[str]:
@@ -127,7 +118,7 @@ def _peers(parts: Parts) -> list[str]:
     for name in sorted(runs[0], key=lambda name: -_median(runs, name, "rows_per_s")):
         figures = (_median(runs, name, key) for key in ("rows_per_s", "wall"))
         same = min(run[name]["same_labels"] for run in runs)
-        rows.append([name, *map(_count, figures), _mb(_median(runs, name, "peak")), f"{100 * same:.2f} %"])
+        rows.append([name, *map(_count, figures), mb(_median(runs, name, "peak")), f"{100 * same:.2f} %"])
     text = (
         f"{_rows(runs[0]['firstbert']['rows'])} different sentences, MiniLM's last layer, the same weights of the "
         f"regression everywhere; median of {len(runs)} rounds in turns, each run a process of its own. *Rows/s* is "
@@ -145,7 +136,7 @@ def _rate(parts: Parts) -> list[str]:
         [
             f"`{names[name]}`" if name != "encoder" else names[name],
             _count(_median(runs, name, "rows_per_s")),
-            _ratio(_within(runs, name, "encoder", "rows_per_s")),
+            ratio(_within(runs, name, "encoder", "rows_per_s")),
             _count(_median(runs, name, "wall")),
         ]
         for name in names
@@ -163,7 +154,7 @@ def _memory(parts: Parts) -> list[str]:
     for kind, part in named(parts, "memory"):
         for n, run in part["runs"].items():
             whole = "yes" if run["in_order"] else "**no**"
-            rows.append([f"{kind}, {int(n):,} rows", _mb(run["peak"]), _count(run["rows_per_s"]),
+            rows.append([f"{kind}, {int(n):,} rows", mb(run["peak"]), _count(run["rows_per_s"]),
                          _count(run["wall"]), whole])  # fmt: skip
     text = "A tiny random encoder, so that all but encoding shows: one layer, 32 wide."
     return block("Memory by size", text, ["", "peak MB", "rows/s", "seconds", "each id once, in order"], rows)
@@ -187,7 +178,7 @@ def _encode(parts: Parts) -> list[str]:
         both = part["lengths"][sorted(part["lengths"], key=int)[1]]["tokens_per_s"]
         threads = parts["header"]["machine"]["threads"]
         scaled = both / (threads * part["one_core"]["tokens_per_s"])
-        rows.append([_title(name), *(_count(run["tokens_per_s"]) for run in runs), _ratio(scaled)])
+        rows.append([_title(name), *(_count(run["tokens_per_s"]) for run in runs), ratio(scaled)])
     for threads, part in named(parts, "tokenise"):
         cells = [_count(run["tokens_per_s"]) for run in part["lengths"].values()]
         rows.append([f"tokenising alone, threads: {threads}", *cells, None])

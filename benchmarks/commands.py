@@ -15,10 +15,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from benchmarks import machine, texts
-from benchmarks.bench import ROOT, BenchError, Results, note
-from firstbert.catalog import dataset
+from benchmarks.kept import ROOT, BenchError, Results, note
 from firstbert.session import usable_cores
-from firstbert.sources import fetch
 
 FEW = 300  # rows of each part of SST-2 in a quick run
 QUIET = {  # for peers, which else look things up and tell of themselves
@@ -137,15 +135,14 @@ class Commands:
 
     def split(self, name: str) -> Path:
         """Return the file of train, dev or test."""
-        return self.file(f"few-{name}.tsv", self.rows(name)) if self.options.quick else self._whole(name)
+        if self.options.quick:
+            return self.file(f"few-{name}.tsv", self.rows(name))
+        return texts.sst2_file(self.options.data, name)
 
     def rows(self, name: str) -> list[texts.Row]:
         """Return its rows."""
-        rows = texts.sst2(self._whole(name).parent, self._whole(name).stem)
+        rows = texts.sst2(self.options.data, name)
         return rows[:FEW] if self.options.quick else rows
-
-    def _whole(self, name: str) -> Path:
-        return self.options.data / f"{name}.tsv" if self.options.data else fetch(dataset("sst2").files[name])
 
     # -- files and commands
 
@@ -216,7 +213,7 @@ def measure(
 ) -> Results:  # fmt: skip
     """Measure sections, part by part; what is there is kept, unless it is to be measured anew."""
     options, header = commands.options, commands.header
-    results = Results.open(_Keeping(options.results), file, header)
+    results = Results.open(options.results, file, header)  # parts of other sections stay, also if some are done anew
     known = results.parts.get("header", {}).get("encoders", [])
     results.parts["header"] = header | {"encoders": sorted({*known, *commands.encoders})}
     if options.force:
@@ -231,14 +228,11 @@ def tell(results: Results, options: Options, write: Callable[[Parts], None], ren
     if not options.quick:
         write(results.parts)
     print(render(results.parts))
-    note(f"results: {results.path}")
-    if results.failed:
-        sys.exit(f"Not measured: {', '.join(results.failed)}. Run it again: what is there is kept.")
+    end(results.path, results.failed)
 
 
-@dataclass(frozen=True)
-class _Keeping:
-    """What `Results.open` looks at: parts of other sections stay, also where some are measured anew."""
-
-    results: Path
-    force: bool = False
+def end(path: Path, failed: Sequence[str]) -> None:
+    """Say where results are, and end the program with what could not be measured."""
+    note(f"results: {path}")
+    if failed:
+        sys.exit(f"Not measured: {', '.join(failed)}. Run it again: what is there is kept.")

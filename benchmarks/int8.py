@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks import texts
-from benchmarks.bench import Bench, BenchError, Entry, Results, Slot, compare, note
-from benchmarks.peers import FloatArray
+from benchmarks.bench import Bench
+from benchmarks.kept import BenchError, Results, note
+from benchmarks.systems import FloatArray
+from benchmarks.turns import Entry, Slot, compare
 
 LOADS = {"minilm": 1000, "distilbert": 600}
 FRONT = (("ctranslate2", "int8"), ("openvino", "int8"))

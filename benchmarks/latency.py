@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks import machine, texts
-from benchmarks.bench import ROOT, Bench, BenchError, Results, note
-from benchmarks.peers import Setting
+from benchmarks.bench import Bench
+from benchmarks.kept import ROOT, BenchError, Results, note
+from benchmarks.systems import Setting
 
 WARM = ("firstbert", "sentence-transformers", "transformers pipeline", "ctranslate2", "sentence-transformers onnx")
 SENTENCES = 200

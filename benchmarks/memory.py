@@ -11,8 +11,10 @@ import sys
 from typing import Any
 
 from benchmarks import machine, texts
-from benchmarks.bench import ROOT, Bench, BenchError, Results, note
-from benchmarks.peers import SYSTEMS, Case
+from benchmarks.bench import Bench
+from benchmarks.kept import ROOT, BenchError, Results, note
+from benchmarks.peers import SYSTEMS
+from benchmarks.systems import Case
 
 ROWS = 500
 FEW, MANY = 10_000, 1_000_000

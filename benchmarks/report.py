@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.marks import Parts, begin, fill, listed, merged, warning
+from benchmarks.tables import Cell, mb, met, table
 
 ROOT = Path(__file__).parent.parent
 PAGE, PLOT = ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "benchmarks.svg"
 README = ROOT / "README.md"
 BEGIN = begin("report")
 NOTHING = "Nothing has been measured yet: `make bench`.\n"
-
-Cell = str | float | int | None
 
 
 def read(folder: Path) -> dict[str, Parts]:
@@ -55,28 +54,13 @@ def summary(sections: dict[str, Parts]) -> str:
     rows: list[list[Cell]] = []
     for name, part, precision in loads:
         own = part["systems"]["firstbert" if precision == "fp32" else f"firstbert {precision}"]
-        if fastest := _fastest(part, precision):
-            rows.append([name, own["rate"], fastest[0], fastest[1]["rate"], _times(fastest[1])])
+        if best := fastest(part, precision):
+            rows.append([name, own["rate"], best[0], best[1]["rate"], _times(best[1])])
     return (
         table(["texts a second", "firstbert", "fastest other", "it has", "firstbert is"], rows) + "\n"
         if rows
         else NOTHING
     )
-
-
-def table(head: Iterable[str], rows: Iterable[Iterable[Cell]]) -> str:
-    """Return a Markdown table; the first column to the left, the others to the right."""
-    head = list(head)
-    lines = [head, ["---"] + ["--:"] * (len(head) - 1), *([_cell(cell) for cell in row] for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _cell(value: Cell) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, float):
-        return f"{value:.1e}" if 0 < abs(value) < 0.001 else f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}"
-    return f"{value:,}" if isinstance(value, int) else value
 
 
 # ---------------------------------------------------------------- the machine and the goals
@@ -98,16 +82,12 @@ def _goals(sections: dict[str, Parts]) -> str:
             *_goals_memory(sections.get("memory", {}))]  # fmt: skip
     if not rows:
         return ""
-    shown = [(what, f"{sign} {goal:g}", value, "yes" if _met(sign, goal, value) else "**no**")
+    shown = [(what, f"{sign} {goal:g}", value, "yes" if met(sign, goal, value) else "**no**")
              for what, sign, goal, value in rows]  # fmt: skip
     return "### Goals\n\n" + table(["", "goal", "measured", "reached"], shown)
 
 
 Goal = tuple[str, str, float, float]
-
-
-def _met(sign: str, goal: float, value: float) -> bool:
-    return value >= goal if sign == "≥" else value <= goal
 
 
 def _peers(part: Parts, precision: str) -> dict[str, Parts]:
@@ -116,15 +96,16 @@ def _peers(part: Parts, precision: str) -> dict[str, Parts]:
             if facts["system"] != "firstbert" and "rate" in facts and facts["precision"] == precision}  # fmt: skip
 
 
-def _fastest(part: Parts, precision: str) -> tuple[str, Parts] | None:
+def fastest(part: Parts, precision: str) -> tuple[str, Parts] | None:
+    """Return the fastest of the peers at a precision."""
     peers = _peers(part, precision)
     return max(peers.items(), key=lambda item: float(item[1]["rate"])) if peers else None
 
 
 def _goals_throughput(parts: Parts) -> Iterable[Goal]:
     for name, part in _measured(parts):
-        if fastest := _fastest(part, "fp32"):
-            yield f"{name}, fp32: times {fastest[0]}", "≥", 1.0, fastest[1]["firstbert_faster"]
+        if best := fastest(part, "fp32"):
+            yield f"{name}, fp32: times {best[0]}", "≥", 1.0, best[1]["firstbert_faster"]
     for name, part in _measured(parts):
         yield f"{name}, fp32: useful arithmetic, share of the best sgemm", "≥", 0.92, share(part, "firstbert")
         worst = max(facts["max_difference"] for facts in part["systems"].values() if "rate" in facts)
@@ -133,8 +114,8 @@ def _goals_throughput(parts: Parts) -> Iterable[Goal]:
 
 def _goals_int8(parts: Parts) -> Iterable[Goal]:
     for name, part in _measured(parts):
-        if name.startswith("rates") and (fastest := _fastest(part, "int8")):
-            yield f"{name[7:]}, int8: times {fastest[0]}", "≥", 1.1, fastest[1]["firstbert_faster"]
+        if name.startswith("rates") and (best := fastest(part, "int8")):
+            yield f"{name[7:]}, int8: times {best[0]}", "≥", 1.1, best[1]["firstbert_faster"]
     changes = [part["change"] for name, part in _measured(parts) if name.startswith("accuracy")]
     if changes:
         yield (
@@ -144,14 +125,14 @@ def _goals_int8(parts: Parts) -> Iterable[Goal]:
             -sum(changes) / len(changes),
         )
     if part := parts.get("less, minilm"):
-        (fastest,) = _peers(part, "int8").values()
+        (only,) = _peers(part, "int8").values()
         yield (
             "less: points of test accuracy above the peer's",
             "≥",
             0.0,
             100 * (part["firstbert"]["test"] - part["peer"]["test"]),
         )
-        yield f"less: rows/s, times {part['peer']['system']}", "≥", 1.5, fastest["firstbert_faster"]
+        yield f"less: rows/s, times {part['peer']['system']}", "≥", 1.5, only["firstbert_faster"]
 
 
 def _goals_tutorial(parts: Parts) -> Iterable[Goal]:
@@ -318,12 +299,12 @@ def _latency(parts: Parts) -> list[str]:
 def _memory(parts: Parts) -> list[str]:
     blocks = ["### Memory"]
     if part := parts.get("systems, minilm"):
-        rows = [(name, facts["opened"] / 2**20, facts["peak"] / 2**20)
+        rows = [(name, mb(facts["opened"]), mb(facts["peak"]))
                 for name, facts in part["systems"].items() if "peak" in facts]  # fmt: skip
         head = ["", "opened, MB", "peak, MB"]
         blocks.append(f"MiniLM, {part['n']:,} texts\n\n{table(head, rows)}{_missing(part)}")
     if part := parts.get("stream"):
-        rows = [(f"{int(n):,} texts streamed", facts["peak"] / 2**20) for n, facts in part["peaks"].items()]
+        rows = [(f"{int(n):,} texts streamed", mb(facts["peak"])) for n, facts in part["peaks"].items()]
         blocks.append(table(["", "peak, MB"], rows))
     return blocks
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import int8, latency, memory, report, throughput, walk
-from benchmarks.bench import ROOT, Bench, Options, Results, note
-from firstbert.session import usable_cores
+from benchmarks import commands, int8, latency, memory, report, throughput, walk
+from benchmarks.bench import Bench, Options
+from benchmarks.kept import ROOT, Results
 
 SECTIONS = {
     "throughput": throughput.run,
@@ -19,36 +19,17 @@ SECTIONS = {
 }
 
 
-def parse(arguments: list[str]) -> tuple[list[str], Options]:
-    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
-    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"{', '.join(SECTIONS)}; all, unless given")
-    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "sst2", help="SST-2's folder")
-    parser.add_argument("--results", type=Path, default=None)
-    parser.add_argument("--work", type=Path, default=ROOT / "build" / "bench")
-    parser.add_argument("--python", type=Path, default=Path(sys.executable), help="of firstbert")
+def parse(arguments: Sequence[str]) -> tuple[list[str], Options]:
+    """Return the sections asked for, and the options."""
+    parser = commands.parser("bench", __doc__, SECTIONS, "MPNet's folder: adds its accuracy, some minutes")
     parser.add_argument("--peers", type=Path, default=ROOT / ".venv-bench" / "bin" / "python")
     parser.add_argument("--optimum", type=Path, default=ROOT / ".venv-bench-optimum" / "bin" / "python")
-    parser.add_argument("--threads", type=int, default=usable_cores())
     parser.add_argument("--rounds", type=int, default=None, help="5, unless given")
-    parser.add_argument("--mpnet", type=Path, default=None, help="MPNet's folder: adds its accuracy, some minutes")
-    parser.add_argument("--quick", action="store_true", help="only see that all works")
-    parser.add_argument("--force", action="store_true", help="measure anew what is there")
-    given = parser.parse_args(arguments)
-    if unknown := set(given.sections) - set(SECTIONS):
-        parser.error(f"no section {unknown.pop()!r}; these are: {', '.join(SECTIONS)}")
-    results = given.results or (given.work / "quick" if given.quick else ROOT / "benchmarks" / "results")
-    options = Options(
-        data=given.data.resolve(),
-        results=results.resolve(),
-        work=given.work.resolve(),
-        pythons={"firstbert": given.python, "peers": given.peers.absolute(), "optimum": given.optimum.absolute()},
-        threads=given.threads,
-        rounds=given.rounds or (2 if given.quick else 5),
-        quick=given.quick,
-        force=given.force or given.quick,
-        mpnet=given.mpnet.resolve() if given.mpnet else None,
-    )
-    return given.sections or list(SECTIONS), options
+    names, given, shared = commands.asked(parser, SECTIONS, arguments)
+    mpnet, python = shared.pop("mpnet"), shared.pop("python")
+    pythons = {"firstbert": python, "peers": given.peers.absolute(), "optimum": given.optimum.absolute()}
+    rounds = given.rounds or (2 if given.quick else 5)
+    return names, Options(**shared, pythons=pythons, rounds=rounds, mpnet=Path(mpnet) if mpnet else None)
 
 
 def main() -> None:
@@ -56,7 +37,7 @@ def main() -> None:
     bench, failed = Bench(options), []
     try:
         for name in sections:
-            results = Results.open(options, name, bench.header)
+            results = Results.open(options.results, name, bench.header, options.force)
             SECTIONS[name](bench, results)
             failed += results.failed
     finally:
@@ -64,9 +45,7 @@ def main() -> None:
     if not options.quick:
         report.write(options.results)
     print(report.render(report.read(options.results)))
-    note(f"results: {options.results}")
-    if failed:
-        sys.exit(f"Not measured: {', '.join(failed)}. Run it again: what is there is kept.")
+    commands.end(options.results, failed)
 
 
 if __name__ == "__main__":

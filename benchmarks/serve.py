@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import commands, serve_report
-from benchmarks.bench import ROOT, BenchError, Results, note
+from benchmarks.kept import ROOT, BenchError, Results, note
 from benchmarks.serve_answers import judge, of_term, summary
 from benchmarks.serve_mixed import mixed, of_kinds
 from benchmarks.serve_process import ENDS, Server, Watch

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from benchmarks.bench import ROOT, BenchError
+from benchmarks.kept import ROOT, BenchError
 from benchmarks.serve_load import HOST, Request
 
 STARTS, ENDS = 180.0, 60.0  # seconds that a server may take to

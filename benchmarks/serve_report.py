@@ -11,8 +11,7 @@ from pathlib import Path
 
 from benchmarks import marks
 from benchmarks.marks import Parts, begin, fill, listed, warning
-from benchmarks.report import Cell
-from benchmarks.trust_report import Goal, block, goals_table, named
+from benchmarks.tables import Cell, Goal, block, goals_table, mb, named, ratio
 
 ROOT = Path(__file__).parent.parent
 PAGE, RESULTS = ROOT / "docs" / "serving.md", ROOT / "benchmarks" / "results" / "serve.json"
@@ -60,16 +59,8 @@ def _ms(seconds: float | None) -> str:
     return "–" if seconds is None else f"{1000 * seconds:,.0f}" if seconds >= 0.1 else f"{1000 * seconds:.2f}"
 
 
-def _mb(n: float) -> str:
-    return f"{n / 1e6:,.0f}"
-
-
 def _count(value: float) -> str:
     return f"{value:,.0f}"
-
-
-def _ratio(value: float) -> str:
-    return f"{value:.2f}"
 
 
 def _tiny(value: float) -> str:
@@ -120,14 +111,14 @@ def _bad(statuses: Mapping[str, int]) -> int:
 
 def _goals(parts: Parts) -> Iterable[Goal]:
     if runs := _rounds(parts):
-        yield "rows/s, share of in-process bulk", "≥", _SHARE, _share(runs, OURS, INSIDE), _ratio
+        yield "rows/s, share of in-process bulk", "≥", _SHARE, _share(runs, OURS, INSIDE), ratio
         for name in _names(runs):
             if not name.startswith((OURS, INSIDE, "infinity")):
-                yield f"rows/s, times {name}", "≥", _TIMES, _share(runs, OURS, name), _ratio
+                yield f"rows/s, times {name}", "≥", _TIMES, _share(runs, OURS, name), ratio
         yield "answers that are wrong", "≤", 0, sum(run[OURS]["answers"]["wrong"] for run in runs), _count
     if found := [part for _, part in named(parts, "latency")]:
         more = statistics.median(_difference(part) for part in found)
-        yield "one request of an idle server: p50, ms above in-process", "≤", _MORE_MS, 1000 * more, _ratio
+        yield "one request of an idle server: p50, ms above in-process", "≤", _MORE_MS, 1000 * more, ratio
     yield from _goals_overload(parts)
     if part := parts.get("soak, mixed"):
         wrong = part["answers"]["wrong"] + sum(kind["wrong"] for kind in part["kinds"].values())
@@ -153,7 +144,7 @@ def _goals_overload(parts: Parts) -> Iterable[Goal]:
             "≥",
             0.95,
             part["after"]["rate"] / part["before"]["rate"],
-            _ratio,
+            ratio,
         )
     if ends := [part for name, part in named(parts, "overload") if name.startswith("term")]:
         yield "SIGTERM under load: requests sent before it and lost", "≤", 0, sum(one["lost"] for one in ends), _count
@@ -178,7 +169,7 @@ def _throughput(parts: Parts) -> list[str]:
     rows: list[list[Cell]] = []
     every = {name: [run[name] for run in runs] for name in _names(runs)}
     for name, of in sorted(every.items(), key=lambda item: -_median(item[1], lambda run: run["rate"])):
-        share = None if name.startswith(INSIDE) else _ratio(_share(runs, name, _inside(name)))
+        share = None if name.startswith(INSIDE) else ratio(_share(runs, name, _inside(name)))
         rows.append([name, _count(_median(of, lambda run: run["rate"])), share, *_of_server(of)])
     text = (
         "64 clients, each sending one of SST-2's test sentences when it has the answer to the last; median of "
@@ -198,7 +189,7 @@ def _of_server(of: list[Parts]) -> list[Cell]:
     others = sum(n for run in of for status, n in run["statuses"].items() if status != "200")
     wrong = sum(run["answers"]["wrong"] for run in of) if "answers" in of[0] else None
     load = _median(of, lambda run: run["load_cpu"] / run["wall"])
-    return [*times, _mb(_median(of, lambda run: run["peak"])), _ratio(load), others, wrong]
+    return [*times, mb(_median(of, lambda run: run["peak"])), ratio(load), others, wrong]
 
 
 def _settings(parts: Parts) -> list[str]:
@@ -242,7 +233,7 @@ def _flood(parts: Parts) -> list[str]:
     text = (
         f"Requests come at ten times the rate that 64 clients reached, {_count(part['flood']['asked_rate'])} a second "
         "for a minute, whether they are answered or not; latency counts from the moment at which a request was due. "
-        f"Sending took {_ratio(part['flood']['load_cpu'] / part['flood']['wall'])} of a core. *Unsent*: the load had "
+        f"Sending took {ratio(part['flood']['load_cpu'] / part['flood']['wall'])} of a core. *Unsent*: the load had "
         f"no connection left. The server {'still ran' if part['alive'] else '**had ended**'}, and SIGTERM ended it "
         f"with code {part['exit']}."
     )
@@ -256,7 +247,7 @@ def _memory(parts: Parts) -> list[str]:
         return []
     titles = {"before": "before", "first_half": "most in the first half", "second_half": "most in the second half",
               "after": "after", "at_the_end": "after 64 clients again"}  # fmt: skip
-    rows: list[list[Cell]] = [[title, _mb(part["rss"][name])] for name, title in titles.items()]
+    rows: list[list[Cell]] = [[title, mb(part["rss"][name])] for name, title in titles.items()]
     return block("Memory in the flood", "Resident memory of the server.", ["", "MB"], rows)
 
 
@@ -293,8 +284,8 @@ def _soak(parts: Parts) -> list[str]:
         f"16 clients for {load['wall'] / 60:.0f} minutes: texts of one to sixteen sentences, lists of 1 to 32, "
         f"requests that can't be answered, explanations. {_count(part['answers']['checked'])} answers were held "
         f"against the library's, {part['answers']['wrong']} were wrong; the largest difference of a score is "
-        f"{_tiny(part['answers']['furthest'])}. After the first minute the server held {_mb(rss['least'])} to "
-        f"{_mb(rss['most'])} MB, with a slope of {rss['slope'] / 1e6:+.2f} MB a minute."
+        f"{_tiny(part['answers']['furthest'])}. After the first minute the server held {mb(rss['least'])} to "
+        f"{mb(rss['most'])} MB, with a slope of {rss['slope'] / 1e6:+.2f} MB a minute."
     )
     return block("Ten minutes of everything", text, ["", "how they ended", "otherwise than they should"], rows)
 

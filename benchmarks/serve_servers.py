@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import commands, encoders, texts
-from benchmarks.bench import ROOT, BenchError
 from benchmarks.commands import Commands
+from benchmarks.kept import ROOT, BenchError
 from benchmarks.serve_load import Request
 from benchmarks.serve_process import Server, free_port
 

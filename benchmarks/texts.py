@@ -16,9 +16,19 @@ _HOW = ("is", "was", "feels", "seems", "stays", "becomes", "looks", "sounds")
 _WHAT = ("warm", "dull", "funny", "slow", "moving", "lifeless", "charming", "silly", "brave", "hollow", "sharp", "loud")
 
 
-def sst2(folder: Path, split: str) -> list[Row]:
-    """Return the rows of train, dev or test: (sentence, 0 or 1)."""
-    with (folder / f"{split}.tsv").open(encoding="utf-8", newline="") as file:
+def sst2_file(folder: Path | None, split: str) -> Path:
+    """Return the file of train, dev or test: in a folder, or fetched where none is given."""
+    if folder:
+        return folder / f"{split}.tsv"
+    from firstbert.catalog import dataset  # here: peers' environments don't have it
+    from firstbert.sources import fetch
+
+    return fetch(dataset("sst2").files[split])
+
+
+def sst2(folder: Path | None, split: str) -> list[Row]:
+    """Return its rows: (sentence, 0 or 1)."""
+    with sst2_file(folder, split).open(encoding="utf-8", newline="") as file:
         return [(text, int(label)) for text, label in csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)]
 
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks import texts
-from benchmarks.bench import Bench, Entry, Results, compare, useful_gflop
-from benchmarks.peers import SYSTEMS, open_tokenizer
+from benchmarks.bench import Bench
+from benchmarks.kept import Results
+from benchmarks.peers import SYSTEMS
+from benchmarks.systems import open_tokenizer
+from benchmarks.turns import Entry, compare
 
 FRONT = ("firstbert", "ctranslate2", "openvino")
 
@@ -59,3 +64,11 @@ def measure(bench: Bench, load: Load) -> dict[str, object]:
     entries = [Entry(system, case) for system in load.systems]
     found = compare(bench, entries, texts_, sample=max(len(texts_) // 8, 8))
     return {"encoder": load.encoder, "tokens": sum(lengths), "gflop": work} | found
+
+
+def useful_gflop(config: dict[str, Any], lengths: Iterable[int]) -> float:
+    """Return what an encoder must reckon for texts of these lengths, padding left out: products of matrices alone."""
+    D = config.get("hidden_size") or config["dim"]
+    L = config.get("num_hidden_layers") or config["n_layers"]
+    F = config.get("intermediate_size") or config["hidden_dim"]
+    return 1e-9 * sum(L * (2 * T * (4 * D * D + 2 * D * F) + 4 * T * T * D) for T in lengths)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import commands, trust_disputed, trust_kinds, trust_layers, trust_probabilities, trust_report
-from benchmarks.bench import ROOT, Results
 from benchmarks.commands import Commands
+from benchmarks.kept import ROOT, Results
 from firstbert import SentenceClassifier
 from firstbert.search import by_rule
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks import machine
-from benchmarks.bench import BenchError, Results, note
+from benchmarks.kept import BenchError, Results, note
 from firstbert import SentenceClassifier, check
 from firstbert.bootstrap import BootstrapOptions
 from firstbert.data import Examples, from_lists

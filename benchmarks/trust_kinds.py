@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import made_labels
-from benchmarks.bench import BenchError, Results
+from benchmarks.kept import BenchError, Results
 
 if TYPE_CHECKING:
     from benchmarks.trust import Trust

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks import texts
-from benchmarks.bench import Results
+from benchmarks.kept import Results
 from firstbert import SentenceEncoder
 from firstbert.cache import encode
 from firstbert.engine import EngineOptions, open_engine

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks import texts
-from benchmarks.bench import Results
+from benchmarks.kept import Results
 from firstbert.bootstrap import BootstrapOptions
 from firstbert.calibration import RAW
 from firstbert.data import from_lists

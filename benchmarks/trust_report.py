@@ -5,19 +5,17 @@ No figure is typed by hand: a test compares the page with what is made here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from benchmarks import marks
 from benchmarks.marks import Parts, begin, fill, listed, warning
-from benchmarks.report import Cell, table
+from benchmarks.tables import Cell, Goal, block, goals_table, named, percent, table
 
 ROOT = Path(__file__).parent.parent
 PAGE, RESULTS = ROOT / "docs" / "results.md", ROOT / "benchmarks" / "results" / "trust.json"
 BEGIN = begin("trust_report")
 NOTHING = "Nothing has been measured yet: `make trust`.\n"
-
-Goal = tuple[str, str, float, float, Callable[[float], str]]
 
 
 def read(path: Path = RESULTS) -> Parts:
@@ -40,17 +38,6 @@ def write(parts: Parts, page: Path = PAGE) -> None:
     fill(page, BEGIN, render(parts))
 
 
-def named(parts: Parts, section: str) -> Iterable[tuple[str, Parts]]:
-    """Return what stands after the section's name, and the part."""
-    start = section + ", "
-    return [(name.removeprefix(start), part) for name, part in parts.items() if name.startswith(start)]
-
-
-def block(title: str, text: str, head: list[str], rows: list[list[Cell]]) -> list[str]:
-    """Return a titled table, nothing for no rows."""
-    return [f"### {title}\n\n{text}\n\n{table(head, rows)}"] if rows else []
-
-
 def _machine(header: Parts) -> str:
     machine, versions = header["machine"], header["versions"]["firstbert"]
     left_out = "" if "mpnet" in header["encoders"] else " MPNet was left out."
@@ -59,11 +46,6 @@ def _machine(header: Parts) -> str:
 
 
 # ---------------------------------------------------------------- numbers as text
-
-
-def percent(value: float | None) -> str:
-    """Return 0.8235 as 82.35."""
-    return "–" if value is None else f"{100 * value:.2f}"
 
 
 def _signed(value: float, se: float, scale: float = 1.0, digits: int = 4) -> str:
@@ -88,20 +70,6 @@ def _goals(parts: Parts) -> str:
     return goals_table([
         *_goals_layers(parts), *_goals_kinds(parts), *_goals_probabilities(parts), *_goals_disputed(parts)
     ])  # fmt: skip
-
-
-def goals_table(goals: Sequence[Goal]) -> str:
-    """Return what was aimed at and what was measured, nothing for no goals."""
-    if not goals:
-        return ""
-    rows = [[what, f"{sign} {shown(goal)}", shown(value), "yes" if met(sign, goal, value) else "**no**"]
-            for what, sign, goal, value, shown in goals]  # fmt: skip
-    return "### Goals\n\n" + table(["", "goal", "measured", "reached"], rows)
-
-
-def met(sign: str, goal: float, value: float) -> bool:
-    """Return whether a value is on the right side of its goal."""
-    return {"≥": value >= goal, "≤": value <= goal, ">": value > goal}[sign]
 
 
 def _goals_layers(parts: Parts) -> Iterable[Goal]:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import commands, encoders, machine, tuned_few, tuned_full, tuned_report, tuned_speed
-from benchmarks.bench import ROOT, BenchError, Results
 from benchmarks.commands import Commands
+from benchmarks.kept import ROOT, BenchError, Results
 
 SECTIONS: dict[str, Callable[[Tuning, Results], None]] = {
     "full": tuned_full.run,

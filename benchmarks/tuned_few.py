@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks import texts, tuned_ours
-from benchmarks.bench import Results
+from benchmarks.kept import Results
 from benchmarks.tuned_ours import Job
 
 if TYPE_CHECKING:

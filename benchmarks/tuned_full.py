@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import tuned_ours
-from benchmarks.bench import Results, note
+from benchmarks.kept import Results, note
 from benchmarks.tuned_ours import Job
 
 if TYPE_CHECKING:

@@ -15,8 +15,7 @@ from scipy.stats import t
 
 from benchmarks import trust_report
 from benchmarks.marks import Parts, begin, fill, listed, merged, warning
-from benchmarks.report import Cell
-from benchmarks.trust_report import Goal, block, goals_table, named, percent
+from benchmarks.tables import Cell, Goal, block, goals_table, named, percent
 from benchmarks.tuned_ours import Job
 
 ROOT = Path(__file__).parent.parent

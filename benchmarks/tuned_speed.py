@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import tuned_ours
-from benchmarks.bench import Results
+from benchmarks.kept import Results
 from benchmarks.tuned_full import trainer_job
 from benchmarks.tuned_ours import Job
 

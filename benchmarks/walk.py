@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks import int8, texts
-from benchmarks.bench import REST, ROOT, Bench, Results, note
-from benchmarks.peers import FloatArray, environment
+from benchmarks.bench import Bench
+from benchmarks.kept import ROOT, Results, note
+from benchmarks.systems import FloatArray, environment
+from benchmarks.turns import REST
 
 ROWS = 2000
 ROUNDS = 2  # the tutorial's code takes minutes

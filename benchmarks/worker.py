@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks import machine
-from benchmarks.peers import SYSTEMS, Case, System, TokenSystem
+from benchmarks.peers import SYSTEMS
+from benchmarks.systems import Case, System, TokenSystem
 
 
 class Worker:

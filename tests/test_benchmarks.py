@@ -21,17 +21,34 @@ ROOT = Path(__file__).parent.parent
 def modules() -> Iterator[SimpleNamespace]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT))
-        from benchmarks import bench, encoders, marks, memory, peers, report, run, texts
+        from benchmarks import (
+            bench,
+            encoders,
+            kept,
+            marks,
+            memory,
+            peers,
+            report,
+            run,
+            systems,
+            texts,
+            throughput,
+            turns,
+        )
 
         yield SimpleNamespace(
             bench=bench,
             encoders=encoders,
+            kept=kept,
             marks=marks,
             memory=memory,
             peers=peers,
             report=report,
             run=run,
+            systems=systems,
             texts=texts,
+            throughput=throughput,
+            turns=turns,
         )
 
 
@@ -58,8 +75,8 @@ def bench(modules: SimpleNamespace, options: Any) -> Iterator[Any]:
 
 def measured(modules: SimpleNamespace, bench: Any) -> dict[str, Any]:
     case = bench.case(bench.options.work / "encoders" / "tiny")
-    entries = [modules.bench.Entry("firstbert", case), modules.bench.Entry("sentence-transformers onnx", case)]
-    found = modules.bench.compare(bench, entries, list(modules.texts.made(40)), sample=8)
+    entries = [modules.turns.Entry("firstbert", case), modules.turns.Entry("sentence-transformers onnx", case)]
+    found = modules.turns.compare(bench, entries, list(modules.texts.made(40)), sample=8)
     return {"encoder": "tiny", "tokens": 300, "gflop": 1.0} | found
 
 
@@ -84,14 +101,14 @@ def test_a_run_goes_on_where_it_ended(modules: SimpleNamespace, options: Any) ->
     def fail() -> dict[str, Any]:
         raise ValueError("no")
 
-    results = modules.bench.Results.open(options, "some", header)
+    results = modules.kept.Results.open(options.results, "some", header)
     results.part("one", measure)
     results.part("two", fail)
     assert results.failed == ["some two"]
-    again = modules.bench.Results.open(options, "some", header)
+    again = modules.kept.Results.open(options.results, "some", header)
     again.part("one", measure)
     assert calls == [1] and again.parts["one"]["value"] == 1.23457
-    other = modules.bench.Results.open(options, "some", {"machine": {"family": "4/5/6"}})
+    other = modules.kept.Results.open(options.results, "some", {"machine": {"family": "4/5/6"}})
     assert "one" not in other.parts
 
 
@@ -106,7 +123,7 @@ def test_vectors_are_the_projects_own(modules: SimpleNamespace, bench: Any) -> N
 
 def test_batches_of_the_peers_hold_every_row_once_within_the_budget(modules: SimpleNamespace) -> None:
     ids = [[1] * length for length in (5, 60, 1, 17, 17, 300, 8)]
-    batches = modules.peers.by_budget(ids, 64)
+    batches = modules.systems.by_budget(ids, 64)
     assert sorted(int(i) for rows in batches for i in rows) == list(range(len(ids)))
     assert all(len(rows) * max(len(ids[i]) for i in rows) <= 64 or len(rows) == 1 for rows in batches)
 
@@ -114,7 +131,7 @@ def test_batches_of_the_peers_hold_every_row_once_within_the_budget(modules: Sim
 def test_useful_arithmetic_by_hand(modules: SimpleNamespace) -> None:
     config = {"hidden_size": 2, "num_hidden_layers": 3, "intermediate_size": 5}
     by_hand = 3 * (2 * 7 * (4 * 4 + 2 * 2 * 5) + 4 * 49 * 2)
-    assert modules.bench.useful_gflop(config, [7, 7]) == pytest.approx(2e-9 * by_hand)
+    assert modules.throughput.useful_gflop(config, [7, 7]) == pytest.approx(2e-9 * by_hand)
 
 
 def test_made_texts_all_differ_and_long_ones_stay_below_the_cut(modules: SimpleNamespace) -> None:
@@ -125,7 +142,7 @@ def test_made_texts_all_differ_and_long_ones_stay_below_the_cut(modules: SimpleN
 
 
 def test_tables_and_plot(modules: SimpleNamespace, bench: Any, tmp_path: Path) -> None:
-    results = modules.bench.Results.open(bench.options, "throughput", bench.header)
+    results = modules.kept.Results.open(bench.options.results, "throughput", bench.header)
     results.part("tiny", lambda: measured(modules, bench))
     page, plot, readme = (tmp_path / name for name in ("page.md", "plot.svg", "readme.md"))
     for file in (page, readme):

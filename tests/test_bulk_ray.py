@@ -179,7 +179,7 @@ def test_bad_rows_and_refusals_arrive_as_from_this_process(quick: Path, cluster:
     source.write_bytes(b"id,text\n0,A small soup.\n1,caf\xe9\n2,The end.\n")
     process = on(cluster, tmp_path / "notes", quick, source, "-o", tmp_path / "out.csv")
     _, err = process.communicate(timeout=120)
-    assert process.returncode == 2 and "1 rows were set aside" in err
+    assert process.returncode == 2 and "1 row was set aside" in err
     assert [row["id"] for row in read(tmp_path / "out.csv")] == ["0", "2"]
     process = on(cluster, tmp_path / "notes", quick, source, "-o", tmp_path / "out.csv", "--workers", "9")
     _, err = process.communicate(timeout=120)

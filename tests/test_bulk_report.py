@@ -20,10 +20,10 @@ LOOPS = ("sentence-transformers, 32 rows at a time", "sentence-transformers, all
 def modules() -> Iterator[SimpleNamespace]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT))
-        from benchmarks import bench, bulk, bulk_model, bulk_peers, bulk_report, bulk_rows, texts, timed
+        from benchmarks import bulk, bulk_model, bulk_peers, bulk_report, bulk_rows, kept, texts, timed
 
         yield SimpleNamespace(
-            bench=bench, bulk=bulk, model=bulk_model, peers=bulk_peers, report=bulk_report, rows=bulk_rows,
+            kept=kept, bulk=bulk, model=bulk_model, peers=bulk_peers, report=bulk_report, rows=bulk_rows,
             texts=texts, timed=timed,
         )  # fmt: skip
 
@@ -92,7 +92,7 @@ def test_a_command_is_timed_and_its_memory_counted_without_that_of_who_asks(
     said, small = bulk.timed([sys.executable, "-c", "print(7)"])
     large = bulk.timed([sys.executable, "-c", "x = b'1' * 80_000_000"])[1]
     assert said == "7\n" and small["peak"] < 80_000_000 < large["peak"] < len(held)
-    with pytest.raises(modules.bench.BenchError, match="no such thing"):
+    with pytest.raises(modules.kept.BenchError, match="no such thing"):
         bulk.timed([sys.executable, "-c", "raise SystemExit('no such thing')"])
 
 
@@ -153,7 +153,7 @@ def test_what_can_be_asked_for(modules: SimpleNamespace, capsys: pytest.CaptureF
         modules.bulk.parse(["fast"])
     assert "no section 'fast'" in capsys.readouterr().err
     missing = modules.bulk.Bulk(modules.bulk.parse(["--peers", str(tmp_path / "none"), "--work", str(tmp_path)])[1])
-    with pytest.raises(modules.bench.BenchError, match=r"no .*none"):
+    with pytest.raises(modules.kept.BenchError, match=r"no .*none"):
         missing.peer(system="SetFit")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import doctest
 import importlib
 import importlib.util
@@ -39,31 +38,6 @@ def test_python_in_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path)
     for block in blocks:
         exec(compile(block, "README.md", "exec"), {})
-
-
-def modules_in_reading_order() -> list[str]:
-    table = (ROOT / "CONTRIBUTING.md").read_text()
-    return re.findall(r"`([\w/]+)\.py`", "".join(line for line in table.splitlines() if line.startswith("| ")))
-
-
-def test_the_reading_order_names_every_module_once() -> None:
-    home = ROOT / "src" / "firstbert"
-    names = {str(path.relative_to(home).with_suffix("")) for path in home.rglob("*.py") if path.stem[:2] != "__"}
-    order = modules_in_reading_order()
-    assert sorted(order) == sorted(names)
-
-
-@pytest.mark.parametrize("name", modules_in_reading_order())
-def test_a_module_imports_only_what_stands_before_it(name: str) -> None:
-    order = modules_in_reading_order()
-    tree = ast.parse((ROOT / "src" / "firstbert" / f"{name}.py").read_text())
-    imported = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "firstbert":
-            inner = node.module.split(".")[1:]
-            imported |= {"/".join(inner), *("/".join([*inner, alias.name]) for alias in node.names)}
-    known = imported & set(order)
-    assert all(order.index(other) < order.index(name) for other in known), known
 
 
 def test_no_document_names_a_machine_or_a_host() -> None:

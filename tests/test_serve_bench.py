@@ -70,10 +70,10 @@ asyncio.run(main())
 def modules() -> Iterator[SimpleNamespace]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT))
-        from benchmarks import bench, serve, serve_answers, serve_load, serve_mixed, serve_process, serve_report
+        from benchmarks import kept, serve, serve_answers, serve_load, serve_mixed, serve_process, serve_report
 
         yield SimpleNamespace(
-            bench=bench, serve=serve, answers=serve_answers, load=serve_load, mixed=serve_mixed, process=serve_process,
+            kept=kept, serve=serve, answers=serve_answers, load=serve_load, mixed=serve_mixed, process=serve_process,
             report=serve_report,
         )  # fmt: skip
 
@@ -244,7 +244,7 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Ready).serve_forever()
         assert server.stop() == -signal.SIGTERM and not server.alive
     assert 1e6 < watch.peak < 1e9 and "starts" in (tmp_path / "log").read_text()
     failing = modules.process.Server([sys.executable, "-c", "exit('broken')"], port, {}, tmp_path / "log", "/ready")
-    with pytest.raises(modules.bench.BenchError, match="not ready: broken"), failing:
+    with pytest.raises(modules.kept.BenchError, match="not ready: broken"), failing:
         pass
 
 
@@ -322,7 +322,7 @@ def test_what_can_be_asked_for(modules: SimpleNamespace, capsys: pytest.CaptureF
     assert "no section 'fast'" in capsys.readouterr().err
     missing = modules.serve.parse(["--peers", str(tmp_path / "none"), "--work", str(tmp_path)])[1]
     serving = modules.serve.Serving(missing)
-    with pytest.raises(modules.bench.BenchError, match=r"no .*none"):
+    with pytest.raises(modules.kept.BenchError, match=r"no .*none"):
         serving.peer(PEER, next(iter(modules.serve.SETTINGS[PEER])))
 
 

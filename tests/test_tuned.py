@@ -23,10 +23,10 @@ HEADER = {"machine": MACHINE, "versions": {"firstbert": {"numpy": "2"}}, "quick"
 def modules() -> Iterator[SimpleNamespace]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT))
-        from benchmarks import bench, texts, tuned, tuned_few, tuned_full, tuned_ours, tuned_report, tuned_trainer
+        from benchmarks import kept, texts, tuned, tuned_few, tuned_full, tuned_ours, tuned_report, tuned_trainer
 
         yield SimpleNamespace(
-            bench=bench, texts=texts, tuned=tuned, few=tuned_few, full=tuned_full, ours=tuned_ours,
+            kept=kept, texts=texts, tuned=tuned, few=tuned_few, full=tuned_full, ours=tuned_ours,
             report=tuned_report, trainer=tuned_trainer,
         )  # fmt: skip
 
@@ -158,7 +158,7 @@ def test_the_teacher_is_chosen_by_the_dev_rows(
         f"full, mpnet, {seed}": {"validation": dev, "accuracy": test}
         for seed, (dev, test) in enumerate([(0.93, 0.96), (0.95, 0.91), (0.97, 0.97)])
     }
-    results = modules.bench.Results(options.results / "x.json", parts)
+    results = modules.kept.Results(options.results / "x.json", parts)
     assert modules.full.best(tuning, results) is None
     for seed in (0, 1):  # the third one's folder is gone
         modules.full.model_folder(tuning, "full", "mpnet", seed).mkdir(parents=True)
@@ -176,7 +176,7 @@ def test_what_can_be_asked_for(modules: SimpleNamespace, capsys: pytest.CaptureF
     tuning = modules.tuned.Tuning(hub)
     assert set(tuning.encoders) == {"minilm", "distilbert", "bert"} and set(tuning.here) == {"minilm"}
     missing = modules.tuned.parse(["few", "--peers", str(tmp_path / "none"), "--work", str(tmp_path)])[1]
-    with pytest.raises(modules.bench.BenchError, match=r"no .*none"):
+    with pytest.raises(modules.kept.BenchError, match=r"no .*none"):
         modules.tuned.Tuning(missing).peer("tuned_setfit", {})
 
 

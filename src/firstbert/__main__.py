@@ -1,6 +1,7 @@
 """Where the process begins and ends: `firstbert …`, and `python -m firstbert …`.
 
-Exit codes: 0 fine, 1 a fault of this program, 2 wrong usage or bad input.
+After cli.py, which it calls, on the way of a sentence. Exit codes: 0 fine, 1 a fault of this program,
+2 wrong usage or bad input.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The errors a user can meet: each knows its exit code and its HTTP status.
+"""The errors a user can meet: each knows its exit code and its HTTP status. And how messages count.
 
 First on the way of a sentence: every other file raises these and nothing else on purpose.
 """
@@ -94,3 +94,13 @@ def missing_extra(what: str, extra: str) -> UsageError:
         extra: the extra that brings it, e.g. ``"parquet"``.
     """
     return UsageError(f'{what} needs the extra "{extra}": pip install "firstbert[{extra}]"')
+
+
+def plural(n: int, one: str, many: str | None = None) -> str:
+    """Return the words that go with `n`; many of them have an s, unless said."""
+    return one if n == 1 else many or one + "s"
+
+
+def counted(n: int, one: str, many: str | None = None) -> str:
+    """Return a number with these words: ``"1 row"``, ``"2,000 rows"``."""
+    return f"{n:,} {plural(n, one, many)}"

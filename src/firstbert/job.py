@@ -23,7 +23,7 @@ from firstbert import __version__, tables
 from firstbert.answers import check_place
 from firstbert.artifact import load
 from firstbert.bulk import CUT, Answered, Answers, BulkOptions, Shard, answered_here, grouped, left
-from firstbert.errors import DataError, UsageError
+from firstbert.errors import DataError, UsageError, counted
 from firstbert.opening import bare, expand, is_address, open_target
 from firstbert.predictor import Predictor
 from firstbert.resume import JOURNAL, Work, held
@@ -194,7 +194,9 @@ class _Job:
         kept = [piece for _, piece in sorted(self.work.done.items())]
         tally = Tally(self.reading.rows, len(self.reading.unread), kept, _kinds(self.work.asides()))
         if tally.resumed:
-            self.say(f"Going on after {tally.resumed:,} rows that are done; --restart begins anew.")
+            self.say(
+                f"Going on after {counted(tally.resumed, 'row that is', 'rows that are')} done; --restart begins anew."
+            )
         groups = enumerate(grouped(self.reading.sources))
         todo = [(k, group, self.work.done_of(k)) for k, group in groups if not self.work.complete(k)]
         try:
@@ -204,7 +206,7 @@ class _Job:
         except KeyboardInterrupt:
             done = sum(piece.rows for piece in tally.pieces)
             if done:
-                self.say(f"{done:,} rows are done and kept: the same command goes on from there.")
+                self.say(f"{counted(done, 'row is', 'rows are')} done and kept: the same command goes on from there.")
             raise
         outcome = tally.outcome(self.options.output, bad_file(self.options.output))
         self._put_together(outcome)

@@ -152,11 +152,6 @@ def pairs(values: Iterable[tuple[str, str]], kind: str = "") -> str:
     return f'<dl class="{kind}">' + "".join(f"<div><dt>{k}</dt><dd>{v}</dd></div>\n" for k, v in values) + "</dl>"
 
 
-def plural(n: int, one: str, many: str | None = None) -> str:
-    """Return a noun in the form that goes with `n`."""
-    return one if n == 1 else many or one + "s"
-
-
 def document(title: str, body: str, *, style: str, script: str, connects: bool = False) -> str:
     """Return a page that runs its one script and asks for nothing.
 

@@ -12,8 +12,9 @@ from importlib.resources import files
 from pathlib import Path
 
 from firstbert import answers, charts, making, sections
+from firstbert.errors import plural
 from firstbert.facts import Fact, ReportFacts
-from firstbert.markup import count, document, escape, interval, items, own, percent, plural, pointer
+from firstbert.markup import count, document, escape, interval, items, own, percent, pointer
 
 __all__ = ["ReportFacts", "render", "write"]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from firstbert.errors import DataError
+from firstbert.errors import DataError, counted
 from firstbert.terminal import note, note_truncated, note_unsure, print_json
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def _write(model: Path, options: BulkOptions, json: bool) -> None:
     _note(outcome.truncated, load(model).predictor.encoder.max_length, outcome.unsure, outcome.rows)
     facts = outcome.facts()
     rate = f" in {outcome.seconds:,.1f} s, {facts['rows_per_s']:,.0f} rows/s" if outcome.seconds > 2 else ""
-    note(f"{outcome.rows:,} rows written to {outcome.output}{rate}.")
+    note(f"{counted(outcome.rows, 'row')} written to {outcome.output}{rate}.")
     if json:
         print_json(facts)
     _end(outcome, options)

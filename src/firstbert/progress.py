@@ -1,4 +1,7 @@
-"""Progress with an estimate of the time left, on stderr, for anything that takes over two seconds."""
+"""Progress with an estimate of the time left, on stderr, for anything that takes over two seconds.
+
+After errors.py on the way of a sentence: whatever takes long shows it through this.
+"""
 
 from __future__ import annotations
 

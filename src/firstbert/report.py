@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from firstbert.bootstrap import Interval
 from firstbert.compare import Comparison, Difference
+from firstbert.errors import counted, plural
 from firstbert.evaluate import Abstention, Evaluation
 
 _WIDTH = 100  # columns
@@ -38,7 +39,7 @@ def as_text(evaluation: Evaluation) -> str:
 
 def _summary(e: Evaluation) -> str:
     held, drawn = f"{100 * e.bootstrap['confidence']:g} %", f"{e.bootstrap['resamples']:,}"
-    lines = [f"{e.n:,} rows; between brackets: {held} intervals, from {drawn} resamples of them"]
+    lines = [f"{counted(e.n, 'row')}; between brackets: {held} intervals, from {drawn} resamples of them"]
     for name, words, percent in _MEASURES:
         show = _percent if percent else _number
         lines.append(f"{words:<21}  {show(getattr(e, name)):>7}  {_between(e.intervals[name], percent)}".rstrip())
@@ -47,7 +48,8 @@ def _summary(e: Evaluation) -> str:
     if e.abstention:
         lines.append(_abstention(e.abstention))
     if e.truncated:
-        lines.append(f"{e.truncated:,} rows were longer than the model reads and lost their ends.")
+        words = counted(e.truncated, "row was", "rows were"), plural(e.truncated, "its end", "their ends")
+        lines.append(f"{words[0]} longer than the model reads and lost {words[1]}.")
     return "\n".join(lines)
 
 
@@ -107,7 +109,7 @@ def comparison_as_text(comparison: Comparison) -> str:
 def _differences(c: Comparison) -> str:
     wide = [max(8, len(name)) for name in c.names]
     names = "  ".join(f"{name:>{width}}" for name, width in zip(c.names, wide, strict=True))
-    head = f"{c.n:,} rows"
+    head = counted(c.n, "row")
     start = max(len(head), len("accuracy")) + 3
     rows = [f"{head:<{start}}{names}  difference"]
     labels = {name: (words, percent) for name, words, percent in _MEASURES}
@@ -146,7 +148,7 @@ def _both(c: Comparison) -> str:
 def _disagreements(c: Comparison) -> str:
     if not c.disagreements:
         return ""
-    rows = [f"Answered differently: {c.n_different:,} rows. Those with confidences furthest apart:"]
+    rows = [f"Answered differently: {counted(c.n_different, 'row')}. Those with confidences furthest apart:"]
     for d in c.disagreements:
         rows.append(f"  {_cut(' '.join(d.text.split()), _WIDTH - 2)}")
         sides = ((c.names[0], d.a, d.a_confidence), (c.names[1], d.b, d.b_confidence))

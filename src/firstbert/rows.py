@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from firstbert.errors import DataError
+from firstbert.errors import DataError, counted
 from firstbert.table import BadRow, excerpt
 
 KINDS = {
@@ -199,8 +199,7 @@ def told(place: str, lines: Sequence[int], what: str) -> str:
 
 
 def _count(n: int, place: str) -> str:
-    noun = "item" if place == "item" else "row"
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+    return counted(n, "item" if place == "item" else "row")
 
 
 def where(place: str, lines: Sequence[int]) -> str:

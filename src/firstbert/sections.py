@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from firstbert import charts
+from firstbert.errors import plural
 from firstbert.facts import Fact, ReportFacts
 from firstbert.markup import (
     answer,
@@ -20,7 +21,6 @@ from firstbert.markup import (
     interval,
     own,
     percent,
-    plural,
     pointer,
     scroller,
     sentence,

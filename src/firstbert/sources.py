@@ -1,6 +1,6 @@
 """A pinned file: mirrors in order, one sha256 → a verified path in the cache folder.
 
-Second on the way of a sentence. The rules: no path is returned whose content wasn't checked against its pin;
+After packages.py on the way of a sentence. The rules: no path is returned whose content wasn't checked against its pin;
 no half file is ever in a place where it could be trusted; two processes at once do the work once. What downloads is
 imported where a download begins: finding a file that is here takes less time than those imports.
 

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from firstbert.bulk import Answered, Answers, Todo
+from firstbert.errors import counted
 from firstbert.predictor import answer_text
 from firstbert.progress import progress
 from firstbert.resume import Piece
@@ -151,6 +152,6 @@ def refused(asides: Sequence[Aside]) -> str:
 def told_asides(outcome: Outcome) -> str:
     """Say how many rows were set aside, of which kinds, and where they are."""
     parts = [f"{n:,} {KINDS[kind]}" for kind, n in sorted(outcome.bad.items(), key=lambda one: -one[1])]
-    parts += [f"{outcome.unread:,} files not read at all"] if outcome.unread else []
+    parts += [f"{counted(outcome.unread, 'file')} not read at all"] if outcome.unread else []
     n = sum(outcome.bad.values())
-    return f"{n:,} rows were set aside ({', '.join(parts)}): see {outcome.bad_file}"
+    return f"{counted(n, 'row was', 'rows were')} set aside ({', '.join(parts)}): see {outcome.bad_file}"

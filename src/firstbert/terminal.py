@@ -10,6 +10,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from firstbert.errors import counted, plural
+
 
 def note(message: str) -> None:
     """Print a line on stderr."""
@@ -26,7 +28,8 @@ def note_findings(examples: Any, *but: str) -> None:
 def note_truncated(n: int, max_length: int) -> None:
     """Say how many texts lost their ends."""
     if n:
-        note(f"{n} texts were longer than {max_length} tokens and lost their ends.")
+        lost = plural(n, "its end", "their ends")
+        note(f"{counted(n, 'text was', 'texts were')} longer than {max_length} tokens and lost {lost}.")
 
 
 def note_unsure(n: int, of: int) -> None:
