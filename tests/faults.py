@@ -169,7 +169,8 @@ def _run(job: dict[str, Any], pipes: list[int]) -> None:
     os.dup2(pipes[0], 1)
     os.dup2(pipes[1], 2)
     encoding = os.environ.get("PYTHONIOENCODING", "utf-8")
-    sys.stdout, sys.stderr = (os.fdopen(number, "w", encoding=encoding) for number in (1, 2))
+    sys.stdout = os.fdopen(1, "w", encoding=encoding)
+    sys.stderr = os.fdopen(2, "w", encoding=encoding, errors="backslashreplace")  # as Python opens them
     os.chdir(job.get("cwd") or folder)
     from firstbert import __main__
 
