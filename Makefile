@@ -22,9 +22,17 @@ lint: $(VENV)/.installed-lint
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The command line's page is made from the program itself; a test compares the two.
-docs: $(BIN)/firstbert
-	$(BIN)/python docs/make_cli.py
+# The site, in docs/_build/html: warnings are errors, and no page may ask for anything from elsewhere. The command line's
+# page is made from the program itself; a test compares the two.
+docs: .venv-docs/.installed
+	.venv-docs/bin/python docs/make_cli.py
+	.venv-docs/bin/python -m sphinx -W --keep-going -E -q -b html docs docs/_build/html
+	.venv-docs/bin/python docs/check_site.py docs/_build/html
+
+.venv-docs/.installed: docs/requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install -q --no-compile -r $< -e .
+	@touch $@
 
 # SECTION="throughput latency" runs these alone; QUICK=1 only shows that all works; FORCE=1 measures anew what is there;
 # MPNET=FOLDER adds that encoder's accuracy.
@@ -88,7 +96,7 @@ serve-bench: $(VENV)/.installed-serve .venv-serve/.installed .venv-infinity/.ins
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .venv-bench .venv-bench-optimum .venv-cleanlab .venv-finetune .venv-serve .venv-infinity dist build
+	rm -rf $(VENV) .venv-bench .venv-bench-optimum .venv-cleanlab .venv-finetune .venv-serve .venv-infinity .venv-docs docs/_build dist build
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
