@@ -6,7 +6,7 @@ EXTRAS ?= test
 # Bytecode is made for what is imported, not for all that is installed: 70 MB less.
 INSTALL = $(BIN)/python -m pip install -q --no-compile
 
-.PHONY: tutorial test test-slow lint bench trust finetune bulk serve-bench docs golden clean
+.PHONY: tutorial test test-slow lint bench trust finetune bulk serve-bench docs migrating golden clean
 
 tutorial: $(BIN)/firstbert
 	$(BIN)/firstbert tutorial
@@ -28,6 +28,15 @@ docs: .venv-docs/.installed
 	.venv-docs/bin/python docs/make_cli.py
 	.venv-docs/bin/python -m sphinx -W --keep-going -E -q -b html docs docs/_build/html
 	.venv-docs/bin/python docs/check_site.py docs/_build/html
+
+# docs/migrating.md: each "before" in the environment of its library, each "after" here.
+migrating: $(BIN)/firstbert .venv-finetune/.installed .venv-spacy/.installed
+	$(BIN)/python docs/run_migrating.py finetune=.venv-finetune/bin/python spacy=.venv-spacy/bin/python
+
+.venv-spacy/.installed: docs/requirements-spacy.txt
+	$(PYTHON) -m venv .venv-spacy
+	.venv-spacy/bin/python -m pip install -q --no-compile -r $<
+	@touch $@
 
 .venv-docs/.installed: docs/requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv-docs
@@ -96,7 +105,7 @@ serve-bench: $(VENV)/.installed-serve .venv-serve/.installed .venv-infinity/.ins
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .venv-bench .venv-bench-optimum .venv-cleanlab .venv-finetune .venv-serve .venv-infinity .venv-docs docs/_build dist build
+	rm -rf $(VENV) .venv-bench .venv-bench-optimum .venv-cleanlab .venv-finetune .venv-serve .venv-infinity .venv-docs .venv-spacy docs/_build dist build
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

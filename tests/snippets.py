@@ -49,6 +49,11 @@ class Snippet:
     language: str
     text: str
 
+    @property
+    def first(self) -> str:
+        """Its first line: how lists name it."""
+        return self.text.splitlines()[0]
+
 
 @dataclass(frozen=True)
 class Command:
@@ -154,6 +159,8 @@ def files(folder: Path) -> Path:
     model = SentenceClassifier("minilm").fit(*zip(*rated[:60], strict=True))
     for name in ("model", "model-a", "model-b"):
         model.save(folder / name)
+    many = SentenceClassifier("minilm").fit([row["text"] for row in remarks], [row["labels"] for row in remarks])
+    many.save(folder / "many")
     return folder
 
 

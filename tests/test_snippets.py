@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cyclopts import CycloptsError
@@ -14,14 +15,17 @@ from cyclopts import CycloptsError
 import snippets
 from firstbert.cli import app
 from snippets import PAGES, ROOT, SHELL, Command, Page, Snippet, arguments, commands, name_of
+from test_docs import script
 
 _STORE = "asks for an object store, and Ray"
 _TORCH = "takes torch and minutes; docs/how-to/fine-tune.md runs the like of it where torch is installed"
 _GPU = "asks for a GPU"
 _HUB = "asks for an encoder on the hub"
+_PEER = "runs where its library is installed: make migrating"
 _BROWSER = "test_export.py does the same, with a browser"
 
-# Page → a command's first line → why it isn't run. Their options are held against the program all the same.
+# Page → the first line of a command or a piece of Python → why it isn't run. Options of our own commands are held
+# against the program all the same.
 NOT_RUN = {
     "README.md": {
         "firstbert predict model s3://bucket/reviews/ -o labelled.jsonl.zst --engine ray": _STORE,
@@ -34,6 +38,12 @@ NOT_RUN = {
         "firstbert train reviews.tsv -o small --finetune --teacher model --unlabelled more.txt": _TORCH,
     },
     "docs/export.md": {"npm ci": _BROWSER, "python -m http.server": _BROWSER},
+    "docs/migrating.md": {
+        "from sentence_transformers import SentenceTransformer": _PEER,
+        "from datasets import Dataset": _PEER,
+        "import random": _PEER,
+        "import transformers": _PEER,
+    },
     "docs/how-to/ten-million-rows.md": {
         "firstbert predict model s3://bucket/reviews/ -o labelled.parquet --engine ray": _STORE
     },
@@ -73,7 +83,7 @@ def test_a_page_runs(path: Path, material: Path, tmp_path: Path, monkeypatch: py
     page, left_out = Page(folder, tmp_path), NOT_RUN.get(name_of(path), {})
     try:
         for snippet in found(path):
-            if snippet.language == "python":
+            if snippet.language == "python" and snippet.first not in left_out:
                 page.python(snippet)
             for command in commands(snippet) if snippet.language in SHELL else ():
                 if command.first not in left_out and command.text.split()[0] not in CHECKED:
@@ -85,6 +95,7 @@ def test_a_page_runs(path: Path, material: Path, tmp_path: Path, monkeypatch: py
 def test_what_isnt_run_is_there_and_little() -> None:
     for page, lines in NOT_RUN.items():
         there = {command.first for command in shell(ROOT / page)}
+        there |= {snippet.first for snippet in found(ROOT / page) if snippet.language == "python"}
         assert set(lines) <= there, f"{page}: {set(lines) - there} isn't there any more"
     assert sum(map(len, NOT_RUN.values())) <= MOST_NOT_RUN
 
@@ -145,15 +156,38 @@ def test_extras_that_are_installed_are_there() -> None:
             assert name == "firstbert" and set(extra.split(",")) <= {"", *extras}, package
 
 
+def test_after_migrating_the_answers_are_right() -> None:
+    migrating = script(ROOT / "docs" / "run_migrating.py")
+    parts = migrating.parts(migrating.PAGE.read_text())
+    befores = {part.first for part in parts if part.where != "after"}
+    assert {part.where for part in parts} == {"after", "finetune", "spacy"} and len(befores) == 4
+    for part in parts:
+        namespace: dict[str, Any] = {}
+        if part.where == "after":
+            exec(compile(part.code, "migrating.md", "exec"), namespace)
+            assert [str(answer) for answer in namespace["answers"]] == migrating.RIGHT
+        else:
+            compile(part.code, "migrating.md", "exec")
+
+
 def run(text: str, folder: Path) -> None:
     """Run a page of one's own."""
-    (folder / "work").mkdir()
+    (folder / "work").mkdir(exist_ok=True)
     page = Page(folder / "work", folder)
     for snippet in snippets.snippets(folder / "page.md", text):
         if snippet.language == "python":
             page.python(snippet)
         for command in commands(snippet) if snippet.language in SHELL else ():
             page.command(command)
+
+
+@pytest.mark.parametrize("name", ["model", "many"])
+def test_a_model_card_runs(name: str, material: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(material / name, tmp_path / "work")
+    monkeypatch.chdir(tmp_path / "work")
+    card = (tmp_path / "work" / "README.md").read_text()
+    assert {"sh", "python"} == {each.language for each in snippets.snippets(tmp_path / "README.md", card)}
+    run(card, tmp_path)
 
 
 def test_commands_and_python_share_a_folder(tmp_path: Path) -> None:
