@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 import tomllib
@@ -139,7 +140,7 @@ def test_targets_of_make_and_their_variables_are_there() -> None:
     makefile = (ROOT / "Makefile").read_text()
     assert targets()
     for command in targets():
-        dry = ["make", "-n", *command.first.split()[1:]]
+        dry = ["make", "-n", *shlex.split(command.first)[1:]]
         asked = subprocess.run(dry, cwd=ROOT, capture_output=True, text=True, check=False)
         assert asked.returncode == 0, f"{command.page}:{command.line}: {command.text}\n{asked.stderr}"
         for variable in re.findall(r"\b([A-Z][A-Z0-9_]*)=", command.text):
