@@ -23,6 +23,7 @@ _TORCH = "takes torch and minutes; docs/how-to/fine-tune.md runs the like of it 
 _GPU = "asks for a GPU"
 _HUB = "asks for an encoder on the hub"
 _PEER = "runs where its library is installed: make migrating"
+_TAG = "asks for a released version"
 _BROWSER = "test_export.py does the same, with a browser"
 
 # Page → the first line of a command or a piece of Python → why it isn't run. Options of our own commands are held
@@ -38,6 +39,7 @@ NOT_RUN = {
         "firstbert train reviews.tsv -o model --finetune --time-budget 10m": _TORCH,
         "firstbert train reviews.tsv -o small --finetune --teacher model --unlabelled more.txt": _TORCH,
     },
+    "docs/release.md": {"git checkout v0.1.0": _TAG, "sha256sum -c SHA256SUMS": _TAG},
     "docs/export.md": {"npm ci": _BROWSER, "python -m http.server": _BROWSER},
     "docs/migrating.md": {
         "from sentence_transformers import SentenceTransformer": _PEER,
@@ -51,8 +53,8 @@ NOT_RUN = {
 }
 MOST_NOT_RUN = 20  # above that, the list says that the documents aren't run
 
-# These only show that a target or an extra is there: what they do takes hours, or a network.
-CHECKED = ("make", "pip")
+# What these do takes hours, or a network: it is only seen to that target, extra, module and options are there.
+CHECKED = re.compile(r"make |pip install |python -m (benchmarks|fuzz|release)\b")
 SLOW = {"docs/how-to/fine-tune.md": ("torch", "transformers", "peft")}  # and what it needs
 
 
@@ -87,7 +89,7 @@ def test_a_page_runs(path: Path, material: Path, tmp_path: Path, monkeypatch: py
             if snippet.language == "python" and snippet.first not in left_out:
                 page.python(snippet)
             for command in commands(snippet) if snippet.language in SHELL else ():
-                if command.first not in left_out and command.text.split()[0] not in CHECKED:
+                if command.first not in left_out and not CHECKED.match(command.text):
                     page.command(command)
     finally:
         page.end()
@@ -145,6 +147,17 @@ def test_targets_of_make_and_their_variables_are_there() -> None:
         assert asked.returncode == 0, f"{command.page}:{command.line}: {command.text}\n{asked.stderr}"
         for variable in re.findall(r"\b([A-Z][A-Z0-9_]*)=", command.text):
             assert f"$({variable})" in makefile or f"$(if $({variable})" in makefile, (command, variable)
+
+
+def test_our_own_modules_and_their_options_are_there() -> None:
+    calls = [(command, call) for path in RUN for command in shell(path) for call in arguments(command, "python")]
+    for command, call in calls:
+        if CHECKED.match(command.text):
+            home = ROOT / call[1].split(".")[0]
+            assert (ROOT / f"{call[1].replace('.', '/')}.py").is_file(), f"{command.page}:{command.line}: {command.text}"
+            source = "".join(path.read_text() for path in home.glob("*.py"))
+            for option in (word for word in call[2:] if word.startswith("--")):
+                assert f'"{option}"' in source, f"{command.page}:{command.line}: {option}"
 
 
 def test_extras_that_are_installed_are_there() -> None:
