@@ -154,7 +154,9 @@ def test_our_own_modules_and_their_options_are_there() -> None:
     for command, call in calls:
         if CHECKED.match(command.text):
             home = ROOT / call[1].split(".")[0]
-            assert (ROOT / f"{call[1].replace('.', '/')}.py").is_file(), f"{command.page}:{command.line}: {command.text}"
+            assert (ROOT / f"{call[1].replace('.', '/')}.py").is_file(), (
+                f"{command.page}:{command.line}: {command.text}"
+            )
             source = "".join(path.read_text() for path in home.glob("*.py"))
             for option in (word for word in call[2:] if word.startswith("--")):
                 assert f'"{option}"' in source, f"{command.page}:{command.line}: {option}"
