@@ -186,8 +186,13 @@ class Page:
         for name, call in {"firstbert": "-m firstbert", "python": ""}.items():
             (programs / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {call} "$@"\n')
             (programs / name).chmod(0o755)
+        (beside / ".curlrc").write_text("fail\n")  # an answer that says no is a failure
         path = os.pathsep.join([str(programs), os.environ["PATH"]])
-        self.environment = clean(dict(os.environ)) | {"PATH": path, "PYTHONPATH": os.pathsep.join(sys.path)}
+        self.environment = clean(dict(os.environ)) | {
+            "PATH": path,
+            "CURL_HOME": str(beside),
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        }
 
     def python(self, snippet: Snippet) -> None:
         """Run a block of Python as if it stood below the page's others."""
