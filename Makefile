@@ -8,7 +8,7 @@ WORKERS ?= 2
 # Bytecode is made for what is imported, not for all that is installed: 70 MB less.
 INSTALL = $(BIN)/python -m pip install -q --no-compile
 
-.PHONY: tutorial test test-slow lint bench trust finetune bulk serve-bench why pages docs golden clean \
+.PHONY: tutorial test test-slow lint bench trust finetune bulk serve-bench why pages docs migrating golden clean \
 	dist dist-check wheel-check sbom audit
 
 tutorial: $(BIN)/firstbert
@@ -25,9 +25,26 @@ lint: $(VENV)/.installed-lint
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The command line's page is made from the program itself; a test compares the two.
-docs: $(BIN)/firstbert
-	$(BIN)/python docs/make_cli.py
+# The site, in docs/_build/html: warnings are errors, and no page may ask for anything from elsewhere. The command line's
+# page is made from the program itself; a test compares the two.
+docs: .venv-docs/.installed
+	.venv-docs/bin/python docs/make_cli.py
+	.venv-docs/bin/python -m sphinx -W --keep-going -E -q -b html docs docs/_build/html
+	.venv-docs/bin/python docs/check_site.py docs/_build/html
+
+# docs/migrating.md: each "before" in the environment of its library, each "after" here.
+migrating: $(BIN)/firstbert .venv-finetune/.installed .venv-spacy/.installed
+	$(BIN)/python docs/run_migrating.py finetune=.venv-finetune/bin/python spacy=.venv-spacy/bin/python
+
+.venv-spacy/.installed: docs/requirements-spacy.txt
+	$(PYTHON) -m venv .venv-spacy
+	.venv-spacy/bin/python -m pip install -q --no-compile -r $<
+	@touch $@
+
+.venv-docs/.installed: docs/requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install -q --no-compile -r $< -e .
+	@touch $@
 
 # SECTION="throughput latency" runs these alone; QUICK=1 only shows that all works; FORCE=1 measures anew what is there;
 # SST2=FOLDER holds train.tsv, dev.tsv, test.tsv, fetched unless given; MPNET=FOLDER adds that encoder's accuracy.
@@ -125,7 +142,8 @@ audit: .venv-release/.installed
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .venv-release .venv-bench .venv-bench-optimum .venv-cleanlab .venv-finetune .venv-serve .venv-infinity dist build
+	rm -rf $(VENV) .venv-release .venv-bench .venv-bench-optimum .venv-cleanlab .venv-finetune .venv-serve .venv-infinity \
+		.venv-docs .venv-spacy docs/_build dist build
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -218,8 +218,8 @@ def test_the_card_tells_what_the_report_does(topics: Trained) -> None:
     card, test = (topics.model / "README.md").read_text(), topics.json["test"]
     titles = re.findall("^## (.*)$", card, re.M)
     assert titles == [
-        "How to use it", "Labels", "How it was trained", "What it is worth", "When it is unsure", "Limits",
-        "How to get the same again",
+        "How to use it", "What it is for", "Labels", "How it was trained", "What it is worth", "When it is unsure",
+        "Limits", "Licence", "How to get the same again",
     ]  # fmt: skip
     low, high = test["intervals"]["accuracy"]
     assert f"| Accuracy | {test['accuracy']:.1%} | {100 * low:.1f}–{high:.1%} |".replace("%", " %") in card
@@ -229,6 +229,8 @@ def test_the_card_tells_what_the_report_does(topics: Trained) -> None:
             rf"^\| `{label}` \| \d+ \| .* \| {100 * scores['f1']:.1f} % \| {scores['support']} \|$", card, re.M
         )
     assert "at most 20.0 % of the others are wrong" in card
+    head = card.split("---\n")[1]
+    assert "base_model: sentence-transformers/all-MiniLM-L6-v2\n" in head and "Apache-2.0" in card
 
 
 def test_hostile_texts_and_labels_stay_text(tmp_path: Path) -> None:

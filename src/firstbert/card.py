@@ -1,7 +1,8 @@
 """A model's facts → its card, the README.md of a model folder.
 
 After fitting.py on the way of a sentence. The parts are those of Hugging Face's model cards (Mitchell et al. 2019,
-"Model cards for model reporting"); all it tells is in model.json.
+"Model cards for model reporting"), the head in YAML is what its hub reads. All it tells is in model.json, or in the
+catalogue about the encoder.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from firstbert.catalog import EncoderEntry, encoders
 from firstbert.predictor import is_finetuned, label_text
 
 _MOST_LABELS = 50
@@ -26,21 +28,36 @@ _MEASURES = (
 
 
 def card(facts: dict[str, Any]) -> str:
-    """Return what the model is, in Markdown, from the facts in model.json and nothing else."""
+    """Return what the model is, in Markdown, from the facts in model.json and the catalogue."""
     parts: list[tuple[str, Callable[[dict[str, Any]], list[str]]]] = [
         ("How to use it", _use),
+        ("What it is for", _purpose),
         ("Labels", _labels),
         ("How it was trained", _training),
         ("What it is worth", _worth),
         ("When it is unsure", _unsure),
         ("Limits", _limits),
+        ("Licence", _licence),
         ("How to get the same again", _reproduce),
     ]
-    lines = ["# A sentence classifier", "", _opening(facts), ""]
+    lines = [*_head(facts), "", "# A sentence classifier", "", _opening(facts), ""]
     for title, content in parts:
         if found := content(facts):
             lines += [f"## {title}", "", *found, ""]
     return "\n".join(lines)
+
+
+def _head(facts: dict[str, Any]) -> list[str]:
+    """What machines read; of our own words and the catalogue's alone, so that no label can break out of it."""
+    lines = ["library_name: firstbert", "pipeline_tag: text-classification", "tags:", "- text-classification"]
+    if known := _known(facts):
+        lines += [f"base_model: {known.hub_id}", "language:", *(f"- {language}" for language in known.languages)]
+    return ["---", *lines, "---"]
+
+
+def _known(facts: dict[str, Any]) -> EncoderEntry | None:
+    """The catalogue's entry of the encoder it began with."""
+    return next((entry for entry in encoders() if entry.name == facts["encoder"]["made_with"]), None)
 
 
 def _opening(facts: dict[str, Any]) -> str:
@@ -55,9 +72,29 @@ def _opening(facts: dict[str, Any]) -> str:
 
 def _use(facts: dict[str, Any]) -> list[str]:
     return [
-        *("```sh", 'firstbert predict FOLDER --text "…"', "```", ""),
-        *("```python", "from firstbert import load", "", 'load("FOLDER").predict(["…"])', "```"),
+        "In this folder, with `pip install firstbert`:",
+        "",
+        *("```sh", 'firstbert predict . --text "…"', "firstbert doctor .", "```", ""),
+        *("```python", "from firstbert import load", "", 'print(load(".").predict_proba(["…"]))', "```", ""),
+        "The second line says whether this machine gives the answers that it gave where it was saved.",
     ]
+
+
+def _purpose(facts: dict[str, Any]) -> list[str]:
+    about = "subjects" if facts.get("many_labels") else "kinds"
+    known = _known(facts)
+    tongue = f" The encoder was pretrained on {_languages(known)}." if known else ""
+    return [
+        f"- Made for: sorting texts of the kind that it was trained on into these {about}, where a wrong answer can be "
+        f"borne or is looked at by a person.{tongue}",
+        "- Not made for: texts of another kind or language, deciding about people without a person, or taking part in "
+        "a system that must not err. Whoever uses it so has to measure it there first: `firstbert evaluate`.",
+    ]
+
+
+def _languages(known: EncoderEntry) -> str:
+    names = {"en": "English"}
+    return ", ".join(names.get(language, language) for language in known.languages)
 
 
 def _labels(facts: dict[str, Any]) -> list[str]:
@@ -210,6 +247,15 @@ def _limits(facts: dict[str, Any]) -> list[str]:
     if not facts.get("many_labels"):
         lines.append("- It answers one of its labels, also where none of them fits.")
     return lines
+
+
+def _licence(facts: dict[str, Any]) -> list[str]:
+    made_with, known = facts["encoder"]["made_with"], _known(facts)
+    if known:
+        of = f"The encoder, [{known.hub_id}](https://huggingface.co/{known.hub_id}), is under {known.licence}."
+    else:
+        of = f"The encoder, {_code(made_with)}, is under the licence that its publisher gave it."
+    return [f"{of} What was learned from the training rows is its maker's to license; nothing is said of that here."]
 
 
 def _reproduce(facts: dict[str, Any]) -> list[str]:
