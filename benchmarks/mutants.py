@@ -143,8 +143,15 @@ def _of_statement(node: ast.stmt) -> Iterator[ast.AST]:
             yield ast.Return(ast.Constant(None))
         case ast.Continue():
             yield ast.Break()
-    if isinstance(node, _DROPPED) or (isinstance(node, ast.Assign) and not isinstance(node.targets[0], ast.Name)):
+    if isinstance(node, _DROPPED) or _is_kept_elsewhere(node):
         yield ast.Pass()
+
+
+def _is_kept_elsewhere(node: ast.stmt) -> bool:
+    """An assignment to a part of something; without a name's, the next line would fail for sure."""
+    if not isinstance(node, ast.Assign):
+        return False
+    return any(isinstance(part, ast.Attribute | ast.Subscript) for part in ast.walk(node.targets[0]))
 
 
 def _other_values(value: object) -> list[object]:

@@ -39,7 +39,7 @@ NOTHING = "Nothing has been measured yet: `make mutation`.\n"
 MODULES = {
     "batches": {"batches": ["batches"]},
     "head": {"head": ["head"], "search": ["search"]},
-    "cache": {"cache": ["cache"], "store": ["store"]},
+    "cache": {"cache": ["cache"], "store": ["store", "cache"]},
     "artifact": {"artifact": ["artifact"], "checks": ["artifact"]},
     "queue": {"serve/queue": ["queue"]},
     "gate": {"serve/gate": ["serve"]},
