@@ -3,16 +3,19 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 EXTRAS ?= test
+# Tests side by side, each worker on cores of its own.
+WORKERS ?= 2
 # Bytecode is made for what is imported, not for all that is installed: 70 MB less.
 INSTALL = $(BIN)/python -m pip install -q --no-compile
 
-.PHONY: tutorial test test-slow coverage mutation lint bench trust finetune bulk serve-bench docs golden clean
+.PHONY: tutorial test test-slow coverage mutation lint bench trust finetune bulk serve-bench docs golden clean \
+	dist dist-check wheel-check sbom audit
 
 tutorial: $(BIN)/firstbert
 	$(BIN)/firstbert tutorial
 
 test: $(VENV)/.installed-$(EXTRAS)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile
 
 test-slow: $(VENV)/.installed-$(EXTRAS)
 	$(BIN)/python -m pytest
@@ -100,8 +103,32 @@ serve-bench: $(VENV)/.installed-serve .venv-serve/.installed .venv-infinity/.ins
 	.venv-infinity/bin/python -m pip install -q --no-compile -r $<
 	@touch $@
 
+# A release: docs/release.md. The wheel and the sdist; the same bytes from two builds; the wheel in an empty environment;
+# what it comes with; and whether any of that is known to be vulnerable.
+RELEASE = .venv-release/bin/python -m release.
+
+dist: .venv-release/.installed
+	$(RELEASE)dist
+
+dist-check: .venv-release/.installed
+	$(RELEASE)check
+
+wheel-check: dist
+	$(RELEASE)wheel $(if $(DATA),--data $(DATA))
+
+sbom: dist
+	$(RELEASE)sbom
+
+audit: .venv-release/.installed
+	$(RELEASE)audit $(if $(IF_POSSIBLE),--if-possible)
+
+.venv-release/.installed: release/requirements.txt
+	$(PYTHON) -m venv .venv-release
+	.venv-release/bin/python -m pip install -q --no-compile -r $<
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .venv-bench .venv-bench-optimum .venv-cleanlab .venv-finetune .venv-serve .venv-infinity dist build
+	rm -rf $(VENV) .venv-release .venv-bench .venv-bench-optimum .venv-cleanlab .venv-finetune .venv-serve .venv-infinity dist build
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

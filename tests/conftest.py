@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import own_cores  # noqa: F401  before numpy
 from firstbert import SentenceClassifier
 
 # Encoders are fetched once and kept between runs, apart from what the user of this machine has.

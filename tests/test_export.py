@@ -191,3 +191,13 @@ def test_a_browser_answers_alike(tmp_path: Path, quick: Path, browser: Any, expo
         answer = artifact.predictor.predict(TEXTS[:1]).best()[0]
         page.locator("#answer", has_text=f"{answer}, ").wait_for()
     assert np.abs(found - artifact.predictor.predict(texts).probabilities).max() < 1e-5
+
+
+def test_the_page_says_what_was_measured(exported: ModuleType) -> None:
+    """Real encoders on 1,000 sentences: `python -m benchmarks.exported`."""
+    parts = json.loads(exported.RESULTS.read_text())
+    assert exported.marks.between(exported.PAGE, exported.BEGIN) == exported.render(parts).strip()
+    models = {name: part for name, part in parts.items() if name != "header" and part["precision"] == "fp32"}
+    assert {part["encoder"] for part in models.values()} >= {"bert", "mpnet"}
+    for name, part in models.items():
+        assert part["texts"] == 1000 and max(part["difference"].values()) < 1e-5, name

@@ -265,7 +265,7 @@ class Checkpoint:
             known = ", ".join(_DTYPES)
             raise EncoderError(f"{self._where()}: tensor '{key}' is of type {dtype}, not one of {known}.")
         if dtype == "BF16":
-            import ml_dtypes  # noqa: F401 - teaches numpy the type; onnx brings it
+            import ml_dtypes  # noqa: F401 - teaches numpy the type
         with np.errstate(over="ignore"):  # float64 beyond float32 is found as infinite, just below
             array = np.ascontiguousarray(self._files[key].get_tensor(key), dtype=np.float32)
         if not np.isfinite(array).all():
