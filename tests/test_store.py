@@ -216,6 +216,7 @@ def test_places_count_upwards_from_where_the_last_one_stands(folder: Path) -> No
     store.close()
     store.put_many(items(*range(200, 400)))
     assert places(store) == list(range(400))
+    store.close()
     again = VectorCache(folder, CAP)
     again.put_many(items(1000))
     assert places(again) == list(range(401)) and there(again, *range(400), 1000) == [*range(400), 1000]
