@@ -194,6 +194,19 @@ def test_a_text_with_one_read_missing_is_encoded(small: Path, rows_run: list[int
     assert sum(rows_run) == 18  # nine by the cache, nine by the engine
 
 
+def test_windows_are_put_together_in_order(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine(EngineOptions(str(small), max_length=6))
+    texts = [*sentences(30), "w1 " * 20]
+    expected = engine.encode(texts)
+    monkeypatch.setattr("firstbert.engine.WINDOW", 7)
+    encode(engine, texts[3:5])
+    found = encode(engine, [*texts, texts[0], texts[20]])
+    assert found.tokens == engine.encode([*texts[:3], *texts[5:]]).tokens > 0
+    assert np.array_equal(found.vectors, expected.vectors[[*range(31), 0, 20]])
+    assert np.array_equal(found.truncated, expected.truncated[[*range(31), 0, 20]])
+    assert encode(engine, texts).tokens == 0
+
+
 def test_an_interrupted_run_keeps_what_it_did(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Engine(EngineOptions(str(small)))
 
