@@ -26,7 +26,7 @@ def read(path: Path) -> Parts:
 def fill(page: Path, mark: str, figures: str) -> None:
     """Put figures between the marks of a page."""
     before, rest = page.read_text(encoding="utf-8").split(mark)
-    page.write_text(f"{before}{mark}\n\n{figures}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+    page.write_text(f"{before}{mark}\n\n{figures}\n{END}{rest.split(END, 1)[1]}", encoding="utf-8")
 
 
 def between(page: Path, mark: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from firstbert.batches import batches
+from firstbert.batches import batches, plan
 
 
 def random_ids(n: int, seed: int = 0) -> list[list[int]]:
@@ -70,17 +70,54 @@ def every_split(n: int) -> Iterator[list[int]]:
         yield np.diff([0, *ends]).tolist()
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_no_other_way_to_cut_costs_less(seed: int) -> None:
-    ids, budget = random_ids(9, seed), 128
+def budgets(lengths: list[int], budget: int, workers: int) -> list[int]:
+    """Of a batch that begins at each row: half of what is left for each worker, between a quarter and all of it."""
+    left = [sum(lengths[start:]) for start in range(len(lengths))]
+    return [budget if workers == 1 else min(budget, max(budget // 4, n // (2 * workers))) for n in left]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("seed", range(12))
+def test_no_other_way_to_cut_costs_less(seed: int, workers: int) -> None:
+    ids, budget = random_ids(9, seed), 126
     lengths = sorted(map(len, ids), reverse=True)
-    ours = [len(batch.rows) for batch in batches(ids, budget)]
-    allowed = (
+    most = budgets(lengths, budget, workers)
+    ours = [len(rows) for rows in plan(ids, budget, workers)]
+    allowed = [
         sizes
         for sizes in every_split(9)
-        if all(n == 1 or n * lengths[sum(sizes[:k])] <= budget for k, n in enumerate(sizes))
-    )
+        if all(n == 1 or n * lengths[sum(sizes[:k])] <= most[sum(sizes[:k])] for k, n in enumerate(sizes))
+    ]
+    assert ours in allowed
     assert cost(ours, lengths, budget) == min(cost(sizes, lengths, budget) for sizes in allowed)
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_where_little_is_left_a_batch_is_as_large_as_its_share(workers: int) -> None:
+    lengths = [4] * 60
+    sizes, start = [len(rows) for rows in plan([[1] * 4] * 60, 96, workers)], 0
+    most = budgets(lengths, 96, workers)
+    for size in sizes[:-1]:
+        assert size == most[start] // 4
+        start += size
+
+
+def test_one_worker_unless_told() -> None:
+    ids = random_ids(40)
+    assert [rows.tolist() for rows in plan(ids, 512)] == [rows.tolist() for rows in plan(ids, 512, workers=1)]
+    assert [b.rows.tolist() for b in batches(ids, 512)] == [rows.tolist() for rows in plan(ids, 512, workers=1)]
+
+
+def test_rows_of_one_length_stay_in_the_order_given() -> None:
+    ids = [[1] * (3 + i % 2) for i in range(200)]
+    order = np.concatenate(list(plan(ids, 64)))
+    assert order.tolist() == [*range(1, 200, 2), *range(0, 200, 2)]
+
+
+@pytest.mark.parametrize("length", [0, 1])
+def test_a_row_counts_for_one_token_at_least(length: int) -> None:
+    """A text may come without any token; as many as one likes are still no batch."""
+    assert [len(batch.rows) for batch in batches([[7] * length] * 64, 16)] == [16] * 4
 
 
 def test_no_texts_no_batches() -> None:

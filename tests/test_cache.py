@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import random
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -192,6 +194,19 @@ def test_a_text_with_one_read_missing_is_encoded(small: Path, rows_run: list[int
     assert sum(rows_run) == 18  # nine by the cache, nine by the engine
 
 
+def test_windows_are_put_together_in_order(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine(EngineOptions(str(small), max_length=6))
+    texts = [*sentences(30), "w1 " * 20]
+    expected = engine.encode(texts)
+    monkeypatch.setattr("firstbert.engine.WINDOW", 7)
+    encode(engine, texts[3:5])
+    found = encode(engine, [*texts, texts[0], texts[20]])
+    assert found.tokens == engine.encode([*texts[:3], *texts[5:]]).tokens > 0
+    assert np.array_equal(found.vectors, expected.vectors[[*range(31), 0, 20]])
+    assert np.array_equal(found.truncated, expected.truncated[[*range(31), 0, 20]])
+    assert encode(engine, texts).tokens == 0
+
+
 def test_an_interrupted_run_keeps_what_it_did(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Engine(EngineOptions(str(small)))
 
@@ -224,6 +239,11 @@ def test_texts_are_not_stored(small: Path, folder: Path) -> None:
 
 
 # ---------------------------------------------------------------- when it must miss
+
+KEYS = [
+    "c16fdf50db90c7c811ce302e47410925", "c7de0329face0f1a6ef7c713a07dfca2",
+    "053502f937eb86bc96363d1c878a44a1", "a515ff2950f90272c859ed19e4c96b1f",
+]  # fmt: skip
 
 
 def other_engine(small: Path, part: str, monkeypatch: pytest.MonkeyPatch) -> Engine:
@@ -276,6 +296,30 @@ def test_each_part_of_the_key_tells(
     assert rows_run == []
 
 
+def test_the_key_of_a_text_stays_what_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another key for the same facts, and all that users have kept would be encoded again."""
+    monkeypatch.setattr("importlib.metadata.version", lambda name: f"{name} 1")
+    monkeypatch.setattr(cache, "_processor", lambda: ["a", "b"])
+    engine: Any = SimpleNamespace(
+        reads=(Read(1, "mean"), Read(2, "cls")), options=EngineOptions("any", max_length=100),
+        prepared=SimpleNamespace(fingerprint="e"), tokenizer=SimpleNamespace(fingerprint="t"),
+    )  # fmt: skip
+    keys = cache._keys(engine, ["a text", "ä"])
+    assert keys is not None and [key.hex() for key in keys] == KEYS
+
+
+def test_what_a_processor_can_do_is_read_from_its_first_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = tmp_path / "cpuinfo"
+    monkeypatch.setattr(cache, "Path", {"/proc/cpuinfo": told}.__getitem__)
+    read = cache._processor.__wrapped__
+    assert read()[2:] == ["", "", "", ""]
+    first = b"processor\t: 0\nmodel name\t: A: fast \xff\nCPU part\t: 0xd0c\nflags\t\t: avx\n"
+    told.write_bytes(first + b"  \nflags : none\nFeatures : x\n")
+    assert read() == [platform.machine(), platform.processor(), "A: fast \ufffd", "0xd0c", "avx", ""]
+    told.write_text("Features\t: fp asimd\n")
+    assert read()[2:] == ["", "", "", "fp asimd"]
+
+
 @pytest.mark.parametrize("part", [{"threads": 1}, {"batch_tokens": 40}, {"layer": 2}, {"pooling": "cls"}])
 def test_what_changes_no_vector_is_no_part_of_the_key(small: Path, part: dict[str, Any], rows_run: list[int]) -> None:
     encode(Engine(EngineOptions(str(small))), sentences(40))
@@ -307,6 +351,22 @@ def test_switched_off_it_writes_nothing(
     assert sum(rows_run) == 10
     assert not folder.exists()
     assert vectors_info() == {"entries": 0, "bytes": 0, "cap": 0, "on": False}
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "cap"),
+    [
+        *(("FIRSTBERT_VECTOR_CACHE", setting, 0) for setting in ("0", "false", "no", "off", " OFF ")),
+        *(("FIRSTBERT_VECTOR_CACHE", setting, 2 * 10**9) for setting in ("", "1", "yes")),
+        ("FIRSTBERT_VECTOR_CACHE_GB", "0.5", 5 * 10**8),
+        ("FIRSTBERT_VECTOR_CACHE_GB", " 1e-9 ", 1),
+        ("FIRSTBERT_VECTOR_CACHE_GB", " ", 2 * 10**9),
+    ],
+)
+def test_how_much_may_be_kept(name: str, setting: str, cap: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, setting)
+    assert (vectors_info()["cap"], vectors_info()["on"]) == (cap, cap > 0)
+    assert (vector_cache() is None) == (cap == 0)
 
 
 @pytest.mark.parametrize("setting", ["two", "-1", "nan", "inf"])

@@ -7,10 +7,12 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_info, threadpool_limits
 
+from firstbert import head as module
 from firstbert.calibration import RAW
 from firstbert.errors import DataError, UsageError
-from firstbert.head import GRID, Head, HeadOptions, fit_head
+from firstbert.head import DEFAULT_C, GRID, Head, HeadOptions, check, fit_head
 from firstbert.targets import Targets, assign_folds, encode_labels
 
 
@@ -114,12 +116,94 @@ def test_labels_keep_their_type_and_order() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"C": 0}, {"C": -1.0}, {"C": float("nan")}, {"C": "best"}, {"C": True}, {"class_weight": "even"}, {"folds": 1}],
-)
+    [
+        {"C": 0}, {"C": -1.0}, {"C": float("nan")}, {"C": float("inf")}, {"C": "best"}, {"C": True}, {"C": None},
+        {"class_weight": "even"}, {"folds": 1}, {"folds": 2.5},
+    ],
+)  # fmt: skip
 def test_options_out_of_range_are_named(options: Any) -> None:
     X, y = blobs(20, 2)
     with pytest.raises(UsageError, match=next(iter(options))):
         fit_head(X, y, HeadOptions(**options))
+
+
+@pytest.mark.parametrize("options", [{"C": 1e-9}, {"C": 3}, {"folds": 2}, {"folds": np.int64(3)}])
+def test_options_at_the_edge_are_taken(options: Any) -> None:
+    check(HeadOptions(**options))
+
+
+def test_what_is_tried_and_how_unless_told() -> None:
+    assert list(GRID) == sorted(set(GRID)) and GRID[0] < DEFAULT_C < GRID[-1] == 1 and DEFAULT_C in GRID
+    X, y = blobs(120, 3)
+    as_told = fit_head(X, y, HeadOptions(C="auto", class_weight=None, folds=5, seed=0))
+    assert fit_head(X, y, HeadOptions()).curve == as_told.curve
+    one = fit_head(X, y, HeadOptions(C=1))
+    assert (one.C, list(one.curve)) == (1.0, [1.0])
+
+
+def test_scores_and_accuracy_are_of_rows_not_fitted_on() -> None:
+    X, y = blobs(200, 3)
+    weight = np.linspace(0.1, 2.0, 200)
+    fit = fit_head(X, y, HeadOptions(), weight)
+    assert fit.scores is not None and fit.scores.shape == (200, 3) and fit.scores.dtype == np.float64
+    assert fit.accuracy == pytest.approx(np.average(fit.scores.argmax(axis=1) == y, weights=weight))
+    losses = Targets(y).losses(fit.scores)
+    assert fit.curve[fit.C][1] == pytest.approx(np.average(losses, weights=weight), abs=1e-6)
+    assert not np.allclose(fit.scores, fit.head.scores(X), atol=1e-3)  # those have seen the row
+
+
+def test_rows_left_out_choose_with_the_others_but_teach_nothing() -> None:
+    X, y = blobs(200, 2)
+    out = np.arange(200) % 10 < 4
+    y_wrong = np.where(out, 1 - y, y)
+    fit = fit_head(X, y_wrong, HeadOptions(), left_out=out)
+    assert fit.curve == fit_head(X, y_wrong, HeadOptions()).curve
+    alone = fit_head(X[~out], y[~out], HeadOptions(C=fit.C)).head
+    assert np.array_equal(fit.head.weight, alone.weight) and np.array_equal(fit.head.bias, alone.bias)
+    weight = np.linspace(0.1, 2.0, 200)
+    weighted = fit_head(X, y_wrong, HeadOptions(), weight, out)
+    alone = fit_head(X[~out], y[~out], HeadOptions(C=weighted.C), weight[~out]).head
+    assert np.array_equal(weighted.head.weight, alone.weight)
+
+
+@pytest.mark.parametrize("class_weight", [None, "balanced"])
+def test_many_labels_are_each_a_regression_of_its_own(class_weight: Any) -> None:
+    rng = np.random.default_rng(0)
+    y = rng.random((150, 3)) < [0.2, 0.5, 0.8]
+    X = (rng.normal(size=(150, 6)) + 1.5 * y @ rng.normal(size=(3, 6))).astype(np.float32)
+    head = fit_head(X, y, HeadOptions(C=0.1, class_weight=class_weight)).head
+    assert head.weight.shape == (3, 6) and head.bias.shape == (3,)
+    for label in range(3):
+        alone = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, class_weight=class_weight, max_iter=1000))
+        expected = alone.fit(X.astype(np.float64), y[:, label]).decision_function(X)
+        assert np.abs(head.scores(X)[:, label] - expected).max() < 2e-3
+
+
+def test_a_label_that_every_row_carries_is_given_to_all() -> None:
+    X, y = blobs(40, 2)
+    head = fit_head(X, np.column_stack([np.ones(40, bool), y == 1]), HeadOptions(C=0.1)).head
+    assert (head.weight[0] == 0).all() and head.bias[0] == pytest.approx(np.log(41))  # as if one more didn't
+    assert (head.weight[1] != 0).all()
+
+
+def test_what_it_says_may_be_written_down_as_it_lies() -> None:
+    for classes in (2, 3):
+        head = fit_head(*blobs(60, classes), HeadOptions(C=0.1)).head
+        assert head.weight.dtype == head.bias.dtype == np.float32 and head.weight.flags.c_contiguous
+    two = fit_head(*blobs(60, 2), HeadOptions(C=0.1)).head
+    assert np.array_equal(two.weight[0], -two.weight[1]) and two.bias[0] == -two.bias[1]
+
+
+def test_threads_stay_out_of_small_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def tried(*_: Any) -> None:
+        seen.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+
+    monkeypatch.setattr(module, "cross_validate", tried)
+    with threadpool_limits(2, user_api="blas"):
+        fit_head(*blobs(60, 2), HeadOptions())
+    assert set(seen) == {1}
 
 
 def test_one_label_is_refused() -> None:

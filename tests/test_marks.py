@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).parent.parent
-REPORTS = ["trust_report", "tuned_report", "bulk_report", "serve_report"]
+REPORTS = ["trust_report", "tuned_report", "bulk_report", "serve_report", "mutation", "coverage"]
 
 
 @pytest.fixture(params=REPORTS)

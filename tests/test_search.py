@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from firstbert import search as module
 from firstbert.graph import Read
@@ -103,10 +106,23 @@ def test_a_layer_that_says_it_all_stays_alone() -> None:
 def test_never_more_than_six_and_of_one_pooling() -> None:
     reads = places_to_try(9, ["cls", "mean"])
     vectors, y = layers([0.0 if read.pooling == "cls" else 0.9 for read in reads], 900)
-    found = search(vectors, reads, y, HeadOptions(), join=True)
+    found = search(vectors, reads, y, HeadOptions(C=0.1), join=True)
     assert found is not None
     assert max(len(place.layers) for place in found.places) == 6 == len(found.chosen.layers)
     assert found.chosen.pooling == "mean" and np.ptp(found.chosen.layers) == 5  # neighbours
+
+
+def test_what_was_joined_is_measured_on_the_rows_it_was_tried_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_JOINED_ROWS", 150)
+    vectors, y = layers([0.0, 0.0, 0.9, 0.9, 0.0, 0.0], 300)
+    weight = np.random.default_rng(1).gamma(0.5, size=300)
+    found = search(vectors, READS, y, HeadOptions(C=0.1), weight, join=True)
+    assert found is not None and {place.rows for place in found.places} == {300, 150}
+    few = np.sort(np.random.default_rng(0).permutation(300)[:150])
+    for place in found.places:
+        w = weight if place.rows == 300 else weight[few]
+        p = place.accuracy
+        assert place.accuracy_se == pytest.approx(np.sqrt(p * (1 - p) * (w**2).sum()) / w.sum())
 
 
 def test_side_by_side_is_what_fitting_on_joined_vectors_finds() -> None:
@@ -191,4 +207,28 @@ def test_as_dicts_marks_the_chosen_one() -> None:
     found = search(vectors, READS, y, HeadOptions(C=0.01))
     assert found is not None
     rows = found.as_dicts()
+    place = found.places[1]
+    assert rows[1] == {
+        "layers": [2], "pooling": "mean", "C": 0.01, "accuracy": place.accuracy, "accuracy_se": place.accuracy_se,
+        "log_loss": place.log_loss, "rows": 200, "level": True, "chosen": True,
+    }  # fmt: skip
+    assert [row["level"] for row in rows] == [place in found.level for place in found.places]
+    assert False in [row["level"] for row in rows]
     assert [row["layers"] for row in rows if row["chosen"]] == [[2]] and {row["C"] for row in rows} == {0.01}
+
+
+def test_it_says_how_far_it_is_and_keeps_threads_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    told, threads = [], []
+
+    @contextmanager
+    def progress(*what: object) -> Iterator[Callable[[int], None]]:
+        told.append(what)
+        yield told.append
+        threads.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+
+    monkeypatch.setattr(module, "progress", progress)
+    vectors, y = layers([0.0, 2.0, 0.0, 0.0, 0.0, 0.0], 100)
+    with threadpool_limits(2, user_api="blas"):
+        search(vectors, READS, y, HeadOptions(C=0.01))
+    assert told == [("Choosing a layer", 6, "layers"), 1, 1, 1, 1, 1, 1]
+    assert set(threads) == {1}

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from firstbert.store import VectorCache, _stores, store_in
+from firstbert import store as module
+from firstbert.store import VectorCache, _bounded, _map_size, _stores, store_in
 
 CAP = 50_000_000
 ROOT = Path(__file__).parent.parent
@@ -131,6 +132,115 @@ def test_a_use_is_written_down_at_most_once_an_hour(folder: Path) -> None:
     assert writes() == before + 1
 
 
+def test_a_use_counts_after_more_than_an_hour_and_when_the_clock_went_back(folder: Path) -> None:
+    clock = Clock()
+    store = VectorCache(folder, CAP, clock)
+    store.put_many(items(1))
+
+    def last_use() -> int:
+        assert store._env
+        with store._env.begin() as transaction:
+            return int.from_bytes(transaction.get(key(1), db=store._index)[8:])
+
+    for later, expected in ((3600, 0), (3601, 3601), (3601 - 3600, 3601), (0, 0)):
+        clock.now = 1_000_000 + later
+        assert there(store, 1) == [1]
+        assert last_use() == 1_000_000 + expected
+
+
+def test_what_was_kept_first_leaves_first_where_all_were_used_at_once(folder: Path) -> None:
+    store = VectorCache(folder, 2_000_000, Clock())
+    for start in range(0, 1500, 50):
+        store.put_many(items(*range(start, start + 50)))
+    left = there(store, *range(1500))
+    assert 300 < len(left) < 1200 and left == list(range(1500 - len(left), 1500))
+
+
+def held(store: VectorCache) -> int:
+    assert store._env
+    with store._env.begin() as transaction:
+        return store._held(transaction)
+
+
+def test_nothing_leaves_before_it_is_nearly_full_and_then_a_tenth_does(folder: Path) -> None:
+    cap = 8_000_000
+    store = VectorCache(folder, cap)
+    sizes = []
+    for start in range(0, 6000, 40):
+        store.put_many(items(*range(start, start + 40)))
+        sizes.append((store.info()["entries"], held(store)))
+    grown = list(itertools.takewhile(lambda pair: pair[0][0] + 40 == pair[1][0], itertools.pairwise(sizes)))
+    assert 0.8 * cap < grown[-1][1][1] <= 0.85 * cap  # until then, all that was put in is there
+    after = [now for before, now in itertools.pairwise(sizes) if now[0] <= before[0]]
+    assert len(after) >= 2 and all(0.7 * cap < bytes_ <= 0.76 * cap for _, bytes_ in after)
+    assert all(bytes_ <= 0.85 * cap for _, bytes_ in sizes)
+
+
+def test_the_file_may_grow_to_the_cap_in_whole_pages() -> None:
+    assert [_map_size(cap, 0) for cap in (1 << 20, 10_000_000)] == [1 << 20, 152 * 65536]
+    assert _map_size(10 * 65536, 10 * 65536) == 10 * 65536
+    assert _map_size(10 * 65536, 100 * 65536) == 125 * 65536  # kept under a higher cap: some more, to remove with
+
+
+def test_what_is_written_at_once_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def sizes(n: int, most: int) -> list[int]:
+        found = list(_bounded(((b"k", bytes(10)) for _ in range(n)), most))
+        assert sum(map(len, found)) == n and all(item == (b"k", bytes(10)) for batch in found for item in batch)
+        return [len(batch) for batch in found]
+
+    monkeypatch.setattr(module, "ROWS", 4)
+    assert sizes(0, 1000) == []
+    assert sizes(9, 1000) == [4, 4, 1]
+    assert sizes(8, 1000) == [4, 4]
+    assert sizes(7, 19) == [2, 2, 2, 1]
+    assert sizes(7, 20) == [3, 3, 1]  # once more than that is there
+
+
+def test_what_is_there_already_stays(folder: Path) -> None:
+    store = VectorCache(folder, CAP)
+    store.put_many(items(1))
+    store.put_many([(key(1), value(2)), *items(3)])
+    assert there(store, 1, 3) == [1, 3]
+    assert places(store) == [0, 1]
+
+
+def places(store: VectorCache) -> list[int]:
+    assert store._env
+    with store._env.begin() as transaction:
+        return [int.from_bytes(bytes(place)) for place, _ in transaction.cursor(store._vectors)]
+
+
+def test_places_count_upwards_from_where_the_last_one_stands(folder: Path) -> None:
+    store = VectorCache(folder, CAP)
+    store.put_many(items(*range(300)))
+    store.close()
+    store.put_many(items(*range(200, 400)))
+    assert places(store) == list(range(400))
+    store.close()
+    again = VectorCache(folder, CAP)
+    again.put_many(items(1000))
+    assert places(again) == list(range(401)) and there(again, *range(400), 1000) == [*range(400), 1000]
+    again.close()
+
+
+def test_many_are_looked_up_some_at_a_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ROWS", 7)
+    store = VectorCache(folder, CAP)
+    store.put_many(items(*range(0, 50, 2)))
+    assert there(store, *range(50)) == list(range(0, 50, 2))
+    assert there(store) == []
+
+
+def test_the_least_cap_and_the_latest(folder: Path) -> None:
+    store = store_in(folder, 5)
+    assert store.cap == 1 << 20 and store.info() == {"entries": 0, "bytes": 0, "cap": 1 << 20}
+    assert not folder.exists()  # asking makes nothing
+    assert store_in(folder, CAP) is store and store.cap == CAP
+    store.put_many(items(1, 2))
+    assert store.info() == {"entries": 2, "bytes": (folder / "data.mdb").stat().st_size, "cap": CAP}
+    assert (folder / "data.mdb").stat().st_mode & 0o777 == 0o644
+
+
 # ---------------------------------------------------------------- several processes, threads, forks
 
 _WRITE = """
@@ -219,6 +329,33 @@ def test_where_open_files_cannot_be_moved_it_is_emptied(
     monkeypatch.setattr(Path, "rename", refuse)
     store.clear(tmp_path / "trash")
     assert folder.exists() and store.info()["entries"] == 0
+    assert places(store) == []
+    store.put_many(items(3))
+    assert there(store, *range(100)) == [3]
+
+
+def test_clearing_what_is_not_there(folder: Path, tmp_path: Path) -> None:
+    store = store_in(folder, CAP)
+    store.clear(tmp_path / "far" / "trash")
+    assert list(tmp_path.iterdir()) == []
+    store.put_many(items(1))
+    store.clear(tmp_path / "far" / "away" / "trash")
+    assert not folder.exists() and list((tmp_path / "far" / "away").iterdir()) == []
+    assert store._env is None
+
+
+def test_cleared_after_it_was_given_up_it_works_again(folder: Path, tmp_path: Path) -> None:
+    folder.write_text("no folder")
+    store = store_in(folder, CAP)
+    with pytest.warns(UserWarning, match="can't be used"):
+        store.put_many(items(1))
+    assert store.broken and store._env is None
+    store.put_many(items(1))  # told once
+    assert there(store, 1) == []
+    store.clear(tmp_path / "trash")
+    store.put_many(items(1))
+    assert there(store, 1) == [1] and not store.broken
+    assert not (tmp_path / "trash").exists()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -272,8 +409,24 @@ def test_one_vector_cannot_pass_for_another(folder: Path) -> None:
     assert store._env
     with store._env.begin(write=True) as transaction:
         transaction.put(key(1), bytes(transaction.get(key(2), db=store._index)), db=store._index)
-    assert store.get_many([key(1)], 1537) == [None]
+    assert store.get_many([key(1), key(2)], 1537) == [None, value(2)]
+    assert store.info()["entries"] == 1  # what led astray is gone, and what it led to with it
     assert store.get_many([key(2)], 1536) == [None]
+
+
+def test_one_that_is_not_whole_hides_no_other(folder: Path) -> None:
+    store = VectorCache(folder, CAP)
+    store.put_many(items(1, 2, 3, 4))
+    assert store._env
+    with store._env.begin(write=True) as transaction:
+        place = bytes(transaction.get(key(2), db=store._index))[:8]
+        transaction.put(place, value(2) + bytes(16), db=store._vectors)  # without its digest
+        place = bytes(transaction.get(key(3), db=store._index))[:8]
+        transaction.delete(place, db=store._vectors)  # nowhere
+    assert there(store, 99, 1, 2, 3, 4) == [1, 4]
+    assert store.info()["entries"] == 2 and places(store) == [0, 3]
+    store.put_many(items(2, 3))
+    assert there(store, 1, 2, 3, 4) == [1, 2, 3, 4]
 
 
 def test_a_full_disk(folder: Path) -> None:
