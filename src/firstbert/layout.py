@@ -102,10 +102,12 @@ def _distance_bias(table: FloatArray, positions: int) -> FloatArray:
     """
     half = table.shape[0] // 2
     exact = half // 2
-    offsets = np.arange(positions)[None, :] - np.arange(positions)[:, None]  # key minus query
+    offsets = np.arange(1 - positions, positions)  # key minus query, from the least to the largest
     distance = np.abs(offsets)
     # float32 as the reference computes it, so that no distance falls into the next bucket
     log = np.log(np.maximum(distance, 1).astype(np.float32) / np.float32(exact)) / np.float32(np.log(128 / exact))
     far = exact + (log * (half - exact)).astype(np.int64)
     bucket = np.where(distance < exact, distance, np.minimum(far, half - 1)) + half * (offsets > 0)
-    return np.ascontiguousarray(table[bucket].transpose(2, 0, 1)[None])
+    # Query q sees the offsets from -q on: each row of the table is the one before, moved by one.
+    rows = np.lib.stride_tricks.sliding_window_view(table[bucket].T, positions, axis=1)
+    return np.ascontiguousarray(rows[:, ::-1][None])
