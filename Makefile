@@ -6,7 +6,7 @@ EXTRAS ?= test
 # Bytecode is made for what is imported, not for all that is installed: 70 MB less.
 INSTALL = $(BIN)/python -m pip install -q --no-compile
 
-.PHONY: tutorial test test-slow lint bench trust finetune bulk serve-bench docs golden clean
+.PHONY: tutorial test test-slow lint bench trust finetune bulk serve-bench fuzz docs golden clean
 
 tutorial: $(BIN)/firstbert
 	$(BIN)/firstbert tutorial
@@ -87,8 +87,19 @@ serve-bench: $(VENV)/.installed-serve .venv-serve/.installed .venv-infinity/.ins
 	.venv-infinity/bin/python -m pip install -q --no-compile -r $<
 	@touch $@
 
+# Coverage-guided fuzzing of all that reads files, for so many MINUTES together; TARGET="readers model" fuzzes these alone;
+# KEEP=1 puts what reaches more than the corpus into it. docs/fuzzing.md has the rest.
+MINUTES ?= 30
+fuzz: .venv-fuzz/.installed
+	.venv-fuzz/bin/python -m fuzz.run $(TARGET) --minutes $(MINUTES) $(if $(KEEP),--keep)
+
+.venv-fuzz/.installed: fuzz/requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv-fuzz
+	.venv-fuzz/bin/python -m pip install -q --no-compile -r $< -e '.[parquet]'
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .venv-bench .venv-bench-optimum .venv-cleanlab .venv-finetune .venv-serve .venv-infinity dist build
+	rm -rf $(VENV) .venv-bench .venv-bench-optimum .venv-cleanlab .venv-finetune .venv-serve .venv-infinity .venv-fuzz dist build
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

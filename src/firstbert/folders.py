@@ -132,12 +132,12 @@ def _required(look: _Look, filename: str, shown: str) -> Path:
     raise EncoderError(f"{shown} has no {filename}.")
 
 
-def _weights(look: _Look, shown: str) -> tuple[Path, ...]:
+def _weights(look: _Look, called: str) -> tuple[Path, ...]:
     if single := look("model.safetensors"):
         return (single,)
     index = look("model.safetensors.index.json")
     if index is None:
-        raise EncoderError(f"{shown} {_NO_WEIGHTS}")
+        raise EncoderError(f"{called} {_NO_WEIGHTS}")
     table = read_json(index).get("weight_map")
     shards: set[str] = set(table.values()) if isinstance(table, dict) and _all_text(table.values()) else set()
     if not shards:
@@ -146,7 +146,7 @@ def _weights(look: _Look, shown: str) -> tuple[Path, ...]:
         # Plain names only: a path could lead out of the folder.
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\.safetensors", shard):
             raise EncoderError(f"{index}: {shown(shard)} is no plain name of a .safetensors file.")
-    return tuple(_required(look, shard, shown) for shard in sorted(shards))
+    return tuple(_required(look, shard, called) for shard in sorted(shards))
 
 
 def _all_text(values: Iterable[object]) -> bool:

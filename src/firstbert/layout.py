@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from firstbert.errors import EncoderError
 from firstbert.families import Architecture, Checkpoint, FloatArray
 
 
@@ -16,8 +17,24 @@ def tensors(checkpoint: Checkpoint) -> Iterator[tuple[str, FloatArray]]:
     """Yield (name, array) for every tensor that graphs of this encoder refer to.
 
     Products are laid out as (d_in, d_out).
+
+    Raises:
+        EncoderError: a tensor is missing or of another shape, or holds numbers that can't be reckoned with.
     """
-    arch = checkpoint.architecture
+    found = _all(checkpoint, checkpoint.architecture)
+    while (one := _next(found)) is not None:
+        name, array = one
+        if not np.isfinite(array).all():
+            raise EncoderError(f"{checkpoint.paths[0]}: its numbers are so large that '{name}' becomes infinite.")
+        yield one
+
+
+@np.errstate(over="ignore", invalid="ignore")  # what is infinite is refused
+def _next(found: Iterator[tuple[str, FloatArray]]) -> tuple[str, FloatArray] | None:
+    return next(found, None)
+
+
+def _all(checkpoint: Checkpoint, arch: Architecture) -> Iterator[tuple[str, FloatArray]]:
     yield from _embedding_weights(checkpoint, arch)
     for i in range(arch.layers):
         yield from _layer_weights(checkpoint, arch, i)

@@ -202,5 +202,8 @@ def _from_vocabulary(path: Path) -> RustTokenizer:
 
     config = path.with_name("tokenizer_config.json")
     options = read_json(config) if config.is_file() else {}
-    wordpiece = BertWordPieceTokenizer(str(path), lowercase=bool(options.get("do_lower_case", True)))
+    try:
+        wordpiece = BertWordPieceTokenizer(str(path), lowercase=bool(options.get("do_lower_case", True)))
+    except TypeError as error:  # of a vocabulary without [CLS] or [SEP]
+        raise EncoderError(f"{path}: not a readable tokenizer ({reason(error)}).") from error
     return RustTokenizer.from_str(wordpiece.to_str())

@@ -170,6 +170,8 @@ def _vet_model(model: Any) -> None:
 
 
 def _vet_added(tokens: Any) -> None:
+    if not isinstance(tokens, list | None):
+        raise ValueError(f"added_tokens: must be a list. Got {shown(tokens)} instead")
     for token in tokens or ():
         if not isinstance(token, dict) or not isinstance(token.get("content"), str):
             raise ValueError(f"added_tokens: holds {shown(token)}, which is no token")
