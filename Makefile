@@ -8,8 +8,8 @@ WORKERS ?= 2
 # Bytecode is made for what is imported, not for all that is installed: 70 MB less.
 INSTALL = $(BIN)/python -m pip install -q --no-compile
 
-.PHONY: tutorial test test-slow coverage mutation lint bench trust finetune bulk serve-bench why pages docs migrating \
-	golden clean dist dist-check wheel-check sbom audit
+.PHONY: tutorial test test-slow coverage mutation lint bench trust finetune bulk serve-bench why pages fuzz docs \
+	migrating golden clean dist dist-check wheel-check sbom audit
 
 tutorial: $(BIN)/firstbert
 	$(BIN)/firstbert tutorial
@@ -154,9 +154,20 @@ audit: .venv-release/.installed
 	.venv-release/bin/python -m pip install -q --no-compile -r $<
 	@touch $@
 
+# Coverage-guided fuzzing of all that reads files, for so many MINUTES together; TARGET="readers model" fuzzes these alone;
+# KEEP=1 puts what reaches more than the corpus into it. docs/fuzzing.md has the rest.
+MINUTES ?= 30
+fuzz: .venv-fuzz/.installed
+	.venv-fuzz/bin/python -m fuzz.run $(TARGET) --minutes $(MINUTES) $(if $(KEEP),--keep)
+
+.venv-fuzz/.installed: fuzz/requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv-fuzz
+	.venv-fuzz/bin/python -m pip install -q --no-compile -r $< -e '.[parquet]'
+	@touch $@
+
 clean:
 	rm -rf $(VENV) .venv-release .venv-bench .venv-bench-optimum .venv-cleanlab .venv-finetune .venv-serve .venv-infinity \
-		.venv-docs .venv-spacy docs/_build dist build
+		.venv-docs .venv-spacy .venv-fuzz docs/_build dist build
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -11,9 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 import own_cores  # noqa: F401  before numpy
 from firstbert import SentenceClassifier
+
+# Property tests try the same examples each time; HYPOTHESIS_PROFILE=default looks for new ones.
+settings.register_profile("same", derandomize=True, deadline=None, database=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 # Encoders are fetched once and kept between runs, apart from what the user of this machine has.
 CACHE = Path(os.environ.get("FIRSTBERT_TEST_CACHE", Path.home() / ".cache" / "firstbert-tests"))

@@ -150,7 +150,7 @@ HEAD = {"weight": np.zeros((2, 384), np.float32), "bias": np.zeros(2, np.float32
         (lambda f: f.update(format=0), "format 0, no known format"),
         (lambda f: f.pop("labels"), "'labels' must be a proper list"),
         (lambda f: f.update(labels=["bad"]), "'labels' must be two or more"),
-        (lambda f: f.update(labels=["bad", "bad"]), "'labels' must be two or more, each once"),
+        (lambda f: f.update(labels=["bad", "bad"]), "'labels' must be two or more, up to 20,000, each once"),
         (lambda f: f.update(labels=["bad", 1]), "'labels' must all be of label_type 'str'"),
         (lambda f: f.update(label_type="int"), "'labels' must all be of label_type 'int'"),
         (lambda f: f.update(label_type="eval"), "label_type 'eval'"),

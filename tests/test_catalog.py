@@ -211,7 +211,7 @@ def test_a_file_in_place_of_a_folder(tmp_path: Path) -> None:
         (b"\xff\xfe{", "not valid JSON"),
         (b"[1]", "holds a list"),
         (b'{"a":' * 100_000, "nested too deep"),
-        (b" " * (folders.JSON_CAP + 1), "too large"),
+        (b" " * (folders.JSON_CAP + 1), "the most such a file may have"),
     ],
 )
 def test_json_that_cant_be_used(tmp_path: Path, content: bytes, told: str) -> None:

@@ -28,22 +28,25 @@ import numpy as np
 from firstbert import __version__
 from firstbert.backend import Backend
 from firstbert.card import card
+from firstbert.catalog import EncoderFiles
 from firstbert.checks import (
     Facts,
     is_sha256,
     read_calibration,
     read_decision,
+    read_encoder,
     read_facts,
     read_golden,
     read_head,
     read_labels,
     read_layer,
     read_neighbours,
+    read_training,
 )
 from firstbert.engine import EngineOptions
 from firstbert.errors import ArtifactError
 from firstbert.families import FloatArray
-from firstbert.neighbours import Neighbours
+from firstbert.neighbours import LIMIT, Neighbours
 from firstbert.predictor import Predictor, is_finetuned
 from firstbert.prepared import Precision
 
@@ -181,6 +184,8 @@ def _write_neighbours(kept: Neighbours, work: Path) -> dict[str, Any]:
 
     rows = [{"text": text, "label": label} for text, label in zip(kept.texts, kept.labels, strict=True)]
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+    if len(lines) > LIMIT:
+        raise ArtifactError(f"The training sentences to be kept have {len(lines):,} bytes, over {LIMIT:,}: keep none.")
     vectors = save_tensors({"vectors": np.ascontiguousarray(kept.vectors)})
     (work / "neighbours.jsonl").write_bytes(lines)
     (work / "neighbours.safetensors").write_bytes(vectors)
@@ -200,8 +205,8 @@ def _facts(artifact: Artifact, portable: bool) -> dict[str, Any]:
         "labels": list(predictor.labels),
         "label_type": type(predictor.labels[0]).__name__,
         "encoder": {
-            "name": "encoder/" if portable else _lasting_name(options.encoder),
-            "made_with": _made_with(artifact),
+            "name": "encoder/" if portable else _lasting_name(options.encoder, engine.files),
+            "made_with": _made_with(predictor, artifact.training),
             "family": engine.prepared.architecture.family,
             "weights_sha256": predictor.weights_sha256,
         },
@@ -218,10 +223,11 @@ def _facts(artifact: Artifact, portable: bool) -> dict[str, Any]:
     }
 
 
-def _made_with(artifact: Artifact) -> str:
+def _made_with(predictor: Predictor, training: dict[str, Any]) -> str:
     """The encoder it began with; where a fine-tuned one was put together, says nothing, nor where a folder lay."""
-    training = artifact.training
-    name = str(training["finetune"]["encoder"] if is_finetuned(training) else artifact.predictor.engine.files.name)
+    if not is_finetuned(training):
+        return predictor.encoder_title
+    name = str(training["finetune"]["encoder"])
     return Path(name).resolve().name if Path(name).is_dir() else name
 
 
@@ -232,9 +238,10 @@ def _lasting(facts: Any) -> Any:
     return [_lasting(value) for value in facts] if isinstance(facts, list) else facts
 
 
-def _lasting_name(encoder: str) -> str:
+def _lasting_name(encoder: str, files: EncoderFiles) -> str:
     """A folder's name must hold wherever the model is loaded from."""
-    return str(Path(encoder).resolve()) if Path(encoder).is_dir() else encoder
+    folder = files.config.parent
+    return str(folder.resolve()) if Path(files.name) == folder else encoder.strip()
 
 
 def _copy_encoder(predictor: Predictor, folder: Path) -> None:
@@ -259,9 +266,12 @@ def load(folder: str | Path) -> Artifact:
         ArtifactError: a file is missing, damaged, foreign or of a newer format; the message names it.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        what = "is a file, not a model folder" if folder.exists() else "no such model folder"
-        raise ArtifactError(f"{folder}: {what}.")
+    try:
+        if not folder.is_dir():
+            what = "is a file, not a model folder" if folder.exists() else "no such model folder"
+            raise ArtifactError(f"{folder}: {what}.")
+    except OSError as error:
+        raise ArtifactError(f"{folder}: can't be read ({error.strerror}).") from error
     facts = read_facts(folder / "model.json", _READERS)
     return _READERS[facts["format"]](folder, Facts(folder / "model.json", facts))
 
@@ -272,7 +282,7 @@ def _read_2(folder: Path, facts: Facts) -> Artifact:
     predictor = replace(predictor, calibration=read_calibration(facts), decision=decision)
     golden = read_golden(facts, len(predictor.labels))
     kept = read_neighbours(folder, facts, predictor.labels, predictor.head.weight.shape[1])
-    return Artifact(predictor, facts.get("training", kind=dict), golden, kept)
+    return Artifact(predictor, read_training(facts, len(predictor.labels)), golden, kept)
 
 
 def _read_1(folder: Path, facts: Facts) -> Artifact:
@@ -281,13 +291,16 @@ def _read_1(folder: Path, facts: Facts) -> Artifact:
     for key in ("calibration", "thresholds"):
         if facts.facts.get(key) is not None:
             raise facts.error(key, "is not known to this format")
-    return Artifact(predictor, facts.get("training", kind=dict), read_golden(facts, len(predictor.labels)))
+    C = len(predictor.labels)
+    return Artifact(predictor, read_training(facts, C), read_golden(facts, C))
 
 
 def _predictor(folder: Path, facts: Facts, layer: int | tuple[int, ...]) -> Predictor:
     labels = read_labels(facts)
     head = read_head(folder / "head.safetensors", len(labels), facts)
-    name = facts.get("encoder", "name", kind=str)
+    name, made_with = read_encoder(facts)
+    if name == "encoder/" and (folder / "encoder").is_symlink():
+        raise ArtifactError(f"{folder / 'encoder'}: is a link, where the encoder's folder should be.")
     precision = facts.get("precision", kind=str, check=lambda value: value in get_args(Precision))
     options = EngineOptions(
         encoder=str(folder / "encoder") if name == "encoder/" else name,
@@ -297,7 +310,8 @@ def _predictor(folder: Path, facts: Facts, layer: int | tuple[int, ...]) -> Pred
         precision=precision,
         backend=_backend(facts, precision),
     )
-    return Predictor(labels, head, options, facts.get("encoder", "weights_sha256", kind=str, check=is_sha256))
+    sha256 = facts.get("encoder", "weights_sha256", kind=str, check=is_sha256)
+    return Predictor(labels, head, options, sha256, folder=folder, made_with=made_with)
 
 
 def _backend(facts: Facts, precision: Precision) -> Backend:

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from firstbert.errors import DataError, UsageError
+from firstbert.errors import DataError, OptionError, UsageError
 from firstbert.folders import EncoderFiles, OwnPooling, from_folder, from_hub
 from firstbert.sources import HubFile, Mirror, PackageFile, PinnedFile, WebFile, fetch, fetch_all
+from firstbert.strict import shown
 
 __all__ = [
     "DatasetEntry", "EncoderEntry", "EncoderFiles", "OwnPooling",
@@ -237,7 +238,9 @@ def rt_rows() -> list[tuple[str, int]]:
 
 # ---- names → files ---------------------------------------------------------------------------------------
 
-_HUB_ID = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[\w./-]+))?", re.ASCII)
+_HUB_ID = re.compile(
+    r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>(?!.*\.\.)[\w./-]+))?", re.ASCII
+)  # no ".."
 
 
 def encoder_files(name_or_path: str | Path) -> EncoderFiles:
@@ -248,7 +251,7 @@ def encoder_files(name_or_path: str | Path) -> EncoderFiles:
             catalogue name wins over a folder of that name (write ``./name``), a folder over a hub id.
 
     Raises:
-        UsageError: it is none of these.
+        OptionError: it is none of these.
         EncoderError: a file of it is missing or can't be read.
         SourceError: a file of it can't be downloaded.
     """
@@ -258,17 +261,29 @@ def encoder_files(name_or_path: str | Path) -> EncoderFiles:
     if entry := _known(name):
         config, tokenizer, weights = fetch_all(entry.files)
         return EncoderFiles(entry.name, config, tokenizer, (weights,), entry.pooling, pinned=True)
-    if Path(name).expanduser().is_dir() and name:
-        return from_folder(Path(name).expanduser())
+    folder = _folder(name)
+    if folder and folder.is_dir():
+        return from_folder(folder)
     if match := _HUB_ID.fullmatch(name):
         return from_hub(match["repo"], match["revision"] or "main")
-    if re.search(r"[/\\]|^[.~]", name) or Path(name).is_file():
-        return from_folder(Path(name).expanduser())
+    if folder and (re.search(r"[/\\]|^[.~]", name) or folder.is_file()):
+        return from_folder(folder)
     names = [entry.name for entry in _ENCODERS]
-    raise UsageError(
-        f"There is no encoder '{name}'{_meant(name, names)}. Known by name: {', '.join(names)}. A folder "
-        "with config.json, tokenizer.json and model.safetensors works too, and so does a hub id (org/name)."
+    raise OptionError(
+        "encoder",
+        f"There is no encoder {shown(name)}{_meant(name[:80], names)}. Known by name: {', '.join(names)}. A folder "
+        "with config.json, tokenizer.json and model.safetensors works too, and so does a hub id (org/name).",
     )
+
+
+def _folder(name: str) -> Path | None:
+    """The place that a name could stand for; None where no file system has such a one."""
+    try:
+        folder = Path(name).expanduser()
+        folder.is_dir()
+    except (OSError, ValueError, RuntimeError):  # too long; with a zero byte; "~" of somebody who isn't there
+        return None
+    return folder if name else None
 
 
 def _known(name: str) -> EncoderEntry | None:

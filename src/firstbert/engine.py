@@ -20,10 +20,10 @@ import numpy.typing as npt
 from firstbert.backend import Backend, prepare_for
 from firstbert.batches import Batch, batches
 from firstbert.catalog import EncoderFiles, encoder_files
-from firstbert.errors import UsageError
-from firstbert.families import FloatArray
+from firstbert.errors import EncoderError, OptionError
+from firstbert.families import Architecture, FloatArray
 from firstbert.graph import Pooling, Read
-from firstbert.prepared import Precision, Prepared
+from firstbert.prepared import Precision, Prepared, prepare
 from firstbert.progress import progress
 from firstbert.session import Session, usable_cores
 from firstbert.tokens import Tokenizer, Tokens, refuse
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 Told: TypeAlias = Callable[[int], None]
 
 WINDOW = 8192  # texts tokenised and sorted at a time
+_ATTENTION = 8_000_000_000  # bytes of the weights that the tokens of a text give each other
 
 
 @dataclass(frozen=True)
@@ -122,14 +123,35 @@ class Engine:
     @cached_property
     def session(self) -> Session | TorchSession:
         """Runs batches side by side, one thread each: small products stay in a core's cache."""
-        return self.prepared.session(self.reads)
+        return self._session(1)
 
     @cached_property
     def session_alone(self) -> Session | TorchSession:
         """Runs a batch that has all cores to itself; the same to the last bit."""
         if self.threads == 1 or self.prepared.backend != "onnx":
             return self.session
-        return self.prepared.session(self.reads, self.threads)
+        return self._session(self.threads)
+
+    def _session(self, threads: int) -> Session | TorchSession:
+        self.lay_out()
+        if isinstance(self.prepared, Prepared):
+            return self.prepared.session(self.reads, threads)
+        return self.prepared.session(self.reads)
+
+    def lay_out(self) -> None:
+        """Prepare the weights anew where what was prepared has been removed from the cache folder since.
+
+        Raises:
+            EncoderError: meanwhile they are others.
+        """
+        if isinstance(self.prepared, Prepared) and not self.prepared.complete:
+            again = prepare(self.files, self.options.precision)
+            if again.fingerprint != self.prepared.fingerprint:
+                raise EncoderError(
+                    f"{self.files.weights[0]}: has changed since this encoder was opened, and what was prepared of it "
+                    "is gone from the cache folder. Open the encoder anew."
+                )
+            self.prepared = again
 
     def _reads(self) -> tuple[Read, ...]:
         layer = self.options.layer
@@ -273,10 +295,13 @@ def _open(options: EngineOptions, reads: tuple[Read, ...] | None, spelled: str, 
 
 def _stamp(encoder: str) -> object:
     """When the files of a local folder were last changed: a model that is trained anew has other weights there."""
-    folder = Path(encoder) if isinstance(encoder, str) else None
-    if folder is None or not folder.is_dir():
+    try:
+        folder = Path(encoder)
+        if not folder.is_dir():
+            return None
+    except (OSError, TypeError, ValueError):  # no name that a folder could have: opening says so
         return None
-    found = (path.stat() for path in sorted(folder.glob("*.safetensors")))
+    found = (path.stat() for path in sorted(folder.glob("*.safetensors")) if path.is_file())
     return tuple((stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in found)
 
 
@@ -284,8 +309,14 @@ def _check(options: EngineOptions, prepared: Prepared | TorchEncoder) -> None:
     arch = prepared.architecture
     _one_of("pooling", options.pooling, ("auto", "cls", "mean"))
     _int_in("max_length", options.max_length, 2, arch.positions)
+    if isinstance(arch, Architecture) and 4 * arch.heads * options.max_length**2 > _ATTENTION:
+        raise OptionError(
+            "max_length",
+            f"max_length={options.max_length} with {arch.heads} attention heads would take over "
+            f"{_ATTENTION / 1e9:.0f} GB for a text: take less.",
+        )
     if options.layer == ():
-        raise UsageError("The 'layer' option of SentenceEncoder names no layer: give at least one.")
+        raise OptionError("layer", "The 'layer' option of SentenceEncoder names no layer: give at least one.")
     for layer in options.layer if isinstance(options.layer, tuple) else (options.layer,):
         if options.layer != "last":
             _int_in("layer", layer, 1, arch.layers, or_else="'last'")
@@ -298,12 +329,15 @@ def _check(options: EngineOptions, prepared: Prepared | TorchEncoder) -> None:
 def _one_of(name: str, value: object, known: Sequence[str]) -> None:
     if value not in known:
         choices = ", ".join(repr(choice) for choice in known)
-        raise UsageError(f"The {name!r} option of SentenceEncoder must be one of {choices}. Got {value!r} instead.")
+        raise OptionError(
+            name, f"The {name!r} option of SentenceEncoder must be one of {choices}. Got {value!r} instead."
+        )
 
 
 def _int_in(name: str, value: object, low: int, high: int, or_else: str = "") -> None:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= value <= high:
         choice = f"{or_else} or " if or_else else ""
-        raise UsageError(
-            f"The {name!r} option of SentenceEncoder must be {choice}an int in [{low}, {high}]. Got {value!r} instead."
+        raise OptionError(
+            name,
+            f"The {name!r} option of SentenceEncoder must be {choice}an int in [{low}, {high}]. Got {value!r} instead.",
         )

@@ -30,6 +30,21 @@ class UsageError(FirstbertError, ValueError):
     http_status = 422
 
 
+class OptionError(UsageError):
+    """An option of an encoder that is out of its range.
+
+    Attributes:
+        option: its name.
+    """
+
+    def __init__(self, option: str, message: str) -> None:
+        super().__init__(message)
+        self.option = option
+
+    def __reduce__(self) -> tuple[type[OptionError], tuple[str, str]]:
+        return type(self), (self.option, str(self))
+
+
 class DataError(FirstbertError, ValueError):
     """Data that can't be used as it is; the message names the file, the line and what to do."""
 

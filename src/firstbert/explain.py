@@ -232,8 +232,9 @@ class Explainer:
         for layer, vector in enumerate(vectors):
             size, was = float(np.linalg.norm(vector)), float(np.linalg.norm(before))
             said = self._says(vector) if one else None
-            change = float(np.linalg.norm(vector - before)) / was
-            stages.append(Stage(layer, vector, size, change, float(vector @ before) / (size * was), said))
+            change = float(np.linalg.norm(vector - before)) / (was or 1)
+            similarity = float(vector @ before) / (size * was or 1)  # a stranger's weights may make zeros of a text
+            stages.append(Stage(layer, vector, size, change, similarity, said))
             before = vector
         return stages
 
@@ -262,7 +263,7 @@ class Explainer:
         decision = predictor.decision
         return {
             "name": self.name,
-            "encoder": self.engine.files.name,
+            "encoder": predictor.encoder_title,
             "family": arch.family,
             "layers": arch.layers,
             "layer": self.engine.layer,

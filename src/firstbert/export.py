@@ -89,14 +89,17 @@ def build(predictor: Predictor) -> onnx.ModelProto:
         EncoderError: the encoder is run by torch, or too large for one file.
     """
     engine = predictor.engine
+    engine.lay_out()
     prepared = engine.prepared
     if not isinstance(prepared, Prepared):
         raise EncoderError(
-            f"{engine.files.name}: this encoder is run by torch, and only those that firstbert runs itself can be "
-            "exported. transformers' own exporter (optimum) takes others."
+            f"{predictor.encoder_title}: this encoder is run by torch, and only those that firstbert runs itself can "
+            "be exported. transformers' own exporter (optimum) takes others."
         )
     if (size := prepared.weights.stat().st_size) > _LIMIT:
-        raise EncoderError(f"{engine.files.name}: {size:,} bytes of weights are more than one ONNX file holds (2 GB).")
+        raise EncoderError(
+            f"{predictor.encoder_title}: {size:,} bytes of weights are more than one ONNX file holds (2 GB)."
+        )
     builder = _Exporter(prepared.architecture, prepared.stored(), prepared.weights.name)
     builder.begin()
     builder.walk(engine.reads)
@@ -202,7 +205,7 @@ def _describe(model: onnx.ModelProto, predictor: Predictor) -> None:
         "accept": json.dumps(decision.accept),
         "temperature": json.dumps(predictor.calibration.temperature),
         "max_length": json.dumps(predictor.encoder.max_length),
-        "encoder": engine.files.name if "/" not in engine.files.name else Path(engine.files.name).name,
+        "encoder": predictor.encoder_title,
         "weights_sha256": predictor.weights_sha256,
         "layer": json.dumps(engine.layer),
         "pooling": engine.pooling,

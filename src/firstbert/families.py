@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from firstbert.errors import EncoderError
 from firstbert.folders import read_json
+from firstbert.strict import reason, shown
 
 FloatArray = npt.NDArray[np.float32]
 Activation = Literal["gelu", "gelu_tanh", "relu"]
@@ -27,6 +28,8 @@ _ACTIVATIONS: dict[str, Activation] = {
     "relu": "relu",
 }
 _DTYPES = ("F32", "F16", "BF16", "F64")
+_LAYERS = 128  # the largest encoders have 48
+_BIASES = 64_000_000  # numbers of MPNet's table of distances, heads x positions x positions; MPNet has 3 million
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,7 @@ def read_config(path: Path) -> Architecture:
     family_name = config.get("model_type")
     if not isinstance(family_name, str) or family_name not in FAMILIES:
         known = ", ".join(FAMILIES)
-        raise EncoderError(f"{path}: model_type {family_name!r} is no supported family; these are: {known}.")
+        raise EncoderError(f"{path}: model_type {shown(family_name)} is no supported family; these are: {known}.")
     family = FAMILIES[family_name]
     return _architecture(_Config(path, config), family_name, family)
 
@@ -163,7 +166,7 @@ class _Config:
         if value is None:
             value = default
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise EncoderError(f"{self.path}: {name!r} must be an int in [{low}, {high}]. Got {value!r} instead.")
+            raise EncoderError(f"{self.path}: {name!r} must be an int in [{low}, {high}]. Got {shown(value)} instead.")
         return value
 
     def eps(self) -> float:
@@ -171,27 +174,27 @@ class _Config:
             return 1e-12  # fixed by the reference, whatever the config says
         value = self.values.get("layer_norm_eps", 1e-12)
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
-            raise EncoderError(f"{self.path}: 'layer_norm_eps' must be in (0, 1). Got {value!r} instead.")
+            raise EncoderError(f"{self.path}: 'layer_norm_eps' must be in (0, 1). Got {shown(value)} instead.")
         return float(value)
 
     def activation(self) -> Activation:
         name = self.values.get("activation" if self.distilbert else "hidden_act", "gelu")
         if not isinstance(name, str) or name not in _ACTIVATIONS:
             known = ", ".join(_ACTIVATIONS)
-            raise EncoderError(f"{self.path}: activation {name!r} is not supported; these are: {known}.")
+            raise EncoderError(f"{self.path}: activation {shown(name)} is not supported; these are: {known}.")
         return _ACTIVATIONS[name]
 
     def refuse_variants(self) -> None:
         """Options that change the arithmetic and that the graph does not know."""
         if self.values.get("position_embedding_type", "absolute") != "absolute":
             kind = self.values["position_embedding_type"]
-            raise EncoderError(f"{self.path}: position_embedding_type {kind!r} is not supported, only 'absolute'.")
+            raise EncoderError(f"{self.path}: position_embedding_type {shown(kind)} is not supported, only 'absolute'.")
         if self.values.get("is_decoder"):
             raise EncoderError(f"{self.path}: this is a decoder (is_decoder is true); an encoder is needed.")
         if self.values.get("relative_attention_num_buckets", _BUCKETS) != _BUCKETS:
             rows = self.values["relative_attention_num_buckets"]
             raise EncoderError(
-                f"{self.path}: relative_attention_num_buckets {rows!r} is not supported, only {_BUCKETS}."
+                f"{self.path}: relative_attention_num_buckets {shown(rows)} is not supported, only {_BUCKETS}."
             )
 
 
@@ -206,11 +209,16 @@ def _architecture(config: _Config, name: str, family: Family) -> Architecture:
     if name == "mpnet":
         padding_id = 1  # transformers fixes it whatever the config says
     first = 0 if padding_id is None else padding_id + 1
+    if name == "mpnet" and heads * rows**2 > _BIASES:
+        raise EncoderError(
+            f"{config.path}: a table of distances for {heads} heads and {rows:,} positions is too large: "
+            f"{_BIASES:,} numbers are the most."
+        )
     if rows <= first:
         raise EncoderError(f"{config.path}: {rows} position rows leave none after the first {first}.")
     return Architecture(
         family=name,
-        layers=config.count("num_hidden_layers", high=1000),
+        layers=config.count("num_hidden_layers", high=_LAYERS),
         width=width,
         heads=heads,
         inner=config.count("intermediate_size"),
@@ -260,7 +268,9 @@ class Checkpoint:
         piece = self._files[key].get_slice(key)
         found, dtype = tuple(piece.get_shape()), piece.get_dtype()
         if found != shape:
-            raise EncoderError(f"{self._where()}: tensor '{key}' has shape {found}, config.json asks for {shape}.")
+            raise EncoderError(
+                f"{self._where()}: tensor '{key}' has shape {str(found)[:80]}, config.json asks for {shape}."
+            )
         if dtype not in _DTYPES:
             known = ", ".join(_DTYPES)
             raise EncoderError(f"{self._where()}: tensor '{key}' is of type {dtype}, not one of {known}.")
@@ -297,4 +307,4 @@ def _open_all(paths: tuple[Path, ...]) -> Iterator[Any]:
         try:
             yield safe_open(path, framework="numpy")
         except (OSError, SafetensorError) as error:
-            raise EncoderError(f"{path}: not a readable safetensors file ({error}).") from error
+            raise EncoderError(f"{path}: not a readable safetensors file ({reason(error)}).") from error

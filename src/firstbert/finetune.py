@@ -61,7 +61,7 @@ class _Run:
         self.training = EncoderTraining(self.material, self.started)
 
     def run(self) -> SentenceClassifier:
-        facts: dict[str, Any] = {"encoder": self.material.files.name, "recipe": self.material.recipe}
+        facts: dict[str, Any] = {"encoder": self.material.files.title, "recipe": self.material.recipe}
         result, more = self._untested() if self.material.exam is None else self._tested()
         result.facts_["finetune"] = facts | more | {"seconds": round(time.monotonic() - self.started, 1)}
         return result

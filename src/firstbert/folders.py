@@ -6,7 +6,6 @@ What is in the files is for families.py and tokens.py to judge.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any, Literal
 
 from firstbert.errors import EncoderError
 from firstbert.sources import HubFile, PinnedFile, find, offline
+from firstbert.strict import json_object, plain_bytes, shown
 
 OwnPooling = Literal["cls", "mean"]
 JSON_CAP = 10_000_000  # bytes; real ones have a few thousand, an index of shards some hundred thousand
@@ -42,6 +42,12 @@ class EncoderFiles:
     pooling: OwnPooling | None
     pinned: bool
 
+    @property
+    def title(self) -> str:
+        """What others are told: of a folder its last name, since where it lies is this machine's own business."""
+        folder = self.config.parent
+        return folder.resolve().name or self.name if Path(self.name) == folder else self.name
+
 
 _NO_WEIGHTS = (
     "has no model.safetensors. If it has a pytorch_model.bin: that is a pickle, which can run code when "
@@ -59,18 +65,35 @@ def from_folder(folder: Path) -> EncoderFiles:
     """Return the files of an encoder in a local folder.
 
     Raises:
-        EncoderError: the folder or a file in it is missing or can't be read.
+        EncoderError: the folder or a file in it is missing, leads out of it, or can't be read.
     """
-    if not folder.is_dir():
-        what = "is a file; give the folder that it lies in" if folder.exists() else "doesn't exist"
-        raise EncoderError(f"The encoder's folder {folder} {what}.")
+    try:
+        if not folder.is_dir():
+            what = "is a file; give the folder that it lies in" if folder.exists() else "doesn't exist"
+            raise EncoderError(f"The encoder's folder {folder} {what}.")
+    except OSError as error:
+        raise EncoderError(f"The encoder's folder {folder} can't be read ({error.strerror}).") from error
 
     def look(filename: str) -> Path | None:
         path = folder / filename
-        return path if path.is_file() else None
+        try:
+            if not path.is_file():  # a folder, a pipe and a device are none
+                return None
+            inside = _holds(folder.resolve(), path.resolve())
+        except (OSError, RuntimeError) as error:  # the latter for links in a circle
+            raise EncoderError(f"{path}: can't be read ({error}).") from error
+        if not inside:
+            raise EncoderError(f"{path}: is a link that leads out of its folder. Put the file itself there.")
+        return path
 
     config = _required(look, "config.json", f"{folder}")
     return _gather(f"{folder}", f"{folder}", config, look, pinned=False)
+
+
+def _holds(folder: Path, file: Path) -> bool:
+    """Whether a file belongs to a folder; in the hub library's cache, links lead from `snapshots` to `blobs`."""
+    snapshots = folder.parent
+    return folder in file.parents or (snapshots.name == "snapshots" and file.parent == snapshots.parent / "blobs")
 
 
 def from_hub(repo: str, revision: str) -> EncoderFiles:
@@ -109,21 +132,21 @@ def _required(look: _Look, filename: str, shown: str) -> Path:
     raise EncoderError(f"{shown} has no {filename}.")
 
 
-def _weights(look: _Look, shown: str) -> tuple[Path, ...]:
+def _weights(look: _Look, called: str) -> tuple[Path, ...]:
     if single := look("model.safetensors"):
         return (single,)
     index = look("model.safetensors.index.json")
     if index is None:
-        raise EncoderError(f"{shown} {_NO_WEIGHTS}")
+        raise EncoderError(f"{called} {_NO_WEIGHTS}")
     table = read_json(index).get("weight_map")
-    shards = set(table.values()) if isinstance(table, dict) and _all_text(table.values()) else set()
+    shards: set[str] = set(table.values()) if isinstance(table, dict) and _all_text(table.values()) else set()
     if not shards:
         raise EncoderError(f"{index}: 'weight_map' should say which file holds which tensor.")
     for shard in shards:
         # Plain names only: a path could lead out of the folder.
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\.safetensors", shard):
-            raise EncoderError(f"{index}: {shard!r} is no plain name of a .safetensors file.")
-    return tuple(_required(look, shard, shown) for shard in sorted(shards))
+            raise EncoderError(f"{index}: {shown(shard)} is no plain name of a .safetensors file.")
+    return tuple(_required(look, shard, called) for shard in sorted(shards))
 
 
 def _all_text(values: Iterable[object]) -> bool:
@@ -149,15 +172,6 @@ def read_json(path: Path) -> dict[str, Any]:
         EncoderError: it can't be read, is too large or too deep, or is no JSON object.
     """
     try:
-        if path.stat().st_size > JSON_CAP:
-            raise EncoderError(f"{path}: over {JSON_CAP:,} bytes, which is too large for this file.")
-        value = json.loads(path.read_bytes())
-    except OSError as error:
-        raise EncoderError(f"{path} can't be read: {error.strerror}.") from error
-    except RecursionError:
-        raise EncoderError(f"{path}: JSON nested too deep.") from None
-    except ValueError as error:
-        raise EncoderError(f"{path}: not valid JSON: {error}.") from error
-    if not isinstance(value, dict):
-        raise EncoderError(f"{path}: should hold a JSON object, holds a {type(value).__name__}.")
-    return value
+        return json_object(plain_bytes(path.resolve(), JSON_CAP))
+    except (OSError, RuntimeError, ValueError) as error:
+        raise EncoderError(f"{path} can't be read: {error}.") from error

@@ -5,6 +5,8 @@ After rows.py on the way of a sentence.
 
 from __future__ import annotations
 
+import math
+import re
 from collections import Counter, defaultdict
 from typing import Any, TypeAlias
 
@@ -14,7 +16,13 @@ from firstbert.table import excerpt
 
 Label: TypeAlias = str | int | float | bool
 SEPARATOR = "|"  # between the labels of a text that carries several
+MOST_LABELS = 20_000  # a window of texts has a probability for each of them in memory
 FEW = 5  # rows: a label with fewer is hardly learned, and never measured well
+
+_LONGEST = 10_000  # characters of a label
+# Characters that make a terminal or a page show something else than stands there: those that control it, and those that
+# turn the order of letters around.
+_MISLEADING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 _LISTS = (list, tuple, set, frozenset)
 
@@ -79,11 +87,25 @@ def own_type(labels: list[str]) -> list[Any]:
     return labels
 
 
+def unusable(label: Label) -> str | None:
+    """Return why this can't be a label of a model, or None: the rule for those learned and those loaded."""
+    if isinstance(label, str):
+        if len(label) > _LONGEST:
+            return f"{excerpt(label)} is over {_LONGEST:,} characters long"
+        if found := _MISLEADING.search(label):
+            return f"{excerpt(label)} holds the character U+{ord(found[0]):04X}, which can make it look like another"
+    elif isinstance(label, float) and not math.isfinite(label):
+        return f"{label} is no finite number"
+    elif isinstance(label, int) and not -(2**63) <= label < 2**63:
+        return f"an integer of {label.bit_length():,} bits is too large"
+    return None
+
+
 def check_types(rows: Rows) -> None:
-    """Refuse labels of several types.
+    """Refuse labels of several types, and those that can't be labels of a model.
 
     Raises:
-        DataError: with a first example of each type.
+        DataError: with a first example of each type, or of what can't be.
     """
     labels = rows.labels or []
     first: dict[type, int] = {}
@@ -95,6 +117,9 @@ def check_types(rows: Rows) -> None:
             f"{kind.__name__} ({where(rows.place, [rows.lines[i]])}: {excerpt(labels[i])})" for kind, i in first.items()
         )
         raise DataError(f"{rows.source}: labels of mixed types: {shown}: make them one type")
+    for label in dict.fromkeys(each(labels)):
+        if why := unusable(label):
+            raise DataError(f"{rows.source}: the label {why}: clean the labels")
 
 
 def check_learnable(rows: Rows) -> None:
@@ -105,6 +130,8 @@ def check_learnable(rows: Rows) -> None:
     """
     labels = each(rows.labels or [])
     distinct = len(set(labels))
+    if distinct > MOST_LABELS:
+        raise DataError(f"{rows.source}: {distinct:,} different labels; {MOST_LABELS:,} are the most")
     if distinct < 2:
         if not labels or isinstance(rows.labels and rows.labels[0], tuple):
             raise DataError(f"{rows.source}: rows carry {distinct} different labels in all: at least two are needed")

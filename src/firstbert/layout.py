@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from firstbert.errors import EncoderError
 from firstbert.families import Architecture, Checkpoint, FloatArray
 
 
@@ -16,8 +17,24 @@ def tensors(checkpoint: Checkpoint) -> Iterator[tuple[str, FloatArray]]:
     """Yield (name, array) for every tensor that graphs of this encoder refer to.
 
     Products are laid out as (d_in, d_out).
+
+    Raises:
+        EncoderError: a tensor is missing or of another shape, or holds numbers that can't be reckoned with.
     """
-    arch = checkpoint.architecture
+    found = _all(checkpoint, checkpoint.architecture)
+    while (one := _next(found)) is not None:
+        name, array = one
+        if not np.isfinite(array).all():
+            raise EncoderError(f"{checkpoint.paths[0]}: its numbers are so large that '{name}' becomes infinite.")
+        yield one
+
+
+@np.errstate(over="ignore", invalid="ignore")  # what is infinite is refused
+def _next(found: Iterator[tuple[str, FloatArray]]) -> tuple[str, FloatArray] | None:
+    return next(found, None)
+
+
+def _all(checkpoint: Checkpoint, arch: Architecture) -> Iterator[tuple[str, FloatArray]]:
     yield from _embedding_weights(checkpoint, arch)
     for i in range(arch.layers):
         yield from _layer_weights(checkpoint, arch, i)
@@ -102,10 +119,12 @@ def _distance_bias(table: FloatArray, positions: int) -> FloatArray:
     """
     half = table.shape[0] // 2
     exact = half // 2
-    offsets = np.arange(positions)[None, :] - np.arange(positions)[:, None]  # key minus query
+    offsets = np.arange(1 - positions, positions)  # key minus query, from the least to the largest
     distance = np.abs(offsets)
     # float32 as the reference computes it, so that no distance falls into the next bucket
     log = np.log(np.maximum(distance, 1).astype(np.float32) / np.float32(exact)) / np.float32(np.log(128 / exact))
     far = exact + (log * (half - exact)).astype(np.int64)
     bucket = np.where(distance < exact, distance, np.minimum(far, half - 1)) + half * (offsets > 0)
-    return np.ascontiguousarray(table[bucket].transpose(2, 0, 1)[None])
+    # Query q sees the offsets from -q on: each row of the table is the one before, moved by one.
+    rows = np.lib.stride_tricks.sliding_window_view(table[bucket].T, positions, axis=1)
+    return np.ascontiguousarray(rows[:, ::-1][None])

@@ -20,6 +20,7 @@ from firstbert.predictor import Answer, Predictor
 HalfArray: TypeAlias = npt.NDArray[np.float16]
 
 MOST = 20_000  # kept; of more rows a sample
+LIMIT = 200_000_000  # bytes of all their texts
 
 
 @dataclass(frozen=True)

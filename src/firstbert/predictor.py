@@ -7,8 +7,9 @@ After head.py on the way of a sentence. Needs no scikit-learn: artefacts load in
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,7 +20,7 @@ from firstbert.calibration import RAW, Calibration
 from firstbert.data import SEPARATOR, Label
 from firstbert.decision import MOST_PROBABLE, Decision
 from firstbert.engine import Encoded, Engine, EngineOptions, Told, open_engine
-from firstbert.errors import EncoderError
+from firstbert.errors import ArtifactError, EncoderError, OptionError
 from firstbert.head import Head
 from firstbert.targets import BoolArray, DoubleArray
 from firstbert.torch_session import Device
@@ -108,6 +109,8 @@ class Predictor:
         weights_sha256: hash of the weights the head was fitted on; another encoder's are refused.
         calibration: how the head's scores become probabilities.
         decision: how these become answers.
+        folder: of the model that it was loaded from, for messages.
+        made_with: what its encoder is called, where the model says so.
     """
 
     labels: tuple[Label, ...]
@@ -116,6 +119,8 @@ class Predictor:
     weights_sha256: str
     calibration: Calibration = RAW
     decision: Decision = MOST_PROBABLE
+    folder: Path | None = field(default=None, compare=False)
+    made_with: str | None = field(default=None, compare=False)
 
     @property
     def engine(self) -> Engine:
@@ -123,15 +128,32 @@ class Predictor:
 
         Raises:
             EncoderError: it isn't the one that the head was fitted on.
+            ArtifactError: it can't be read as the model's folder asks for.
         """
-        engine = open_engine(self.encoder)
+        try:
+            engine = open_engine(self.encoder)
+        except OptionError as error:
+            if self.folder is None or error.option in ("threads", "device"):  # which the caller may have set
+                raise
+            raise ArtifactError(f"{self.folder / 'model.json'}: doesn't fit its encoder. {error}") from error
         found = engine.prepared.weights_sha256
         if found != self.weights_sha256:
             raise EncoderError(
                 f"{engine.files.weights[0]}: these weights (sha256 {found[:12]}…) are not the ones this model was "
                 f"trained on (sha256 {self.weights_sha256[:12]}…); its probabilities would mean nothing."
             )
+        width, read = len(engine.reads) * engine.prepared.architecture.width, self.head.weight.shape[1]
+        if width != read:
+            raise ArtifactError(
+                f"{(self.folder or Path()) / 'head.safetensors'}: is for vectors of {read:,} numbers, and the "
+                f"encoder's have {width:,}."
+            )
         return engine
+
+    @property
+    def encoder_title(self) -> str:
+        """What its encoder is called."""
+        return self.made_with or self.engine.files.title
 
     def predict(self, texts: Sequence[str], *, cache: bool = False) -> Predictions:
         """Return the answers for `texts`; with `cache`, vectors are taken from and kept in the cache folder."""

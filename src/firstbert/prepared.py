@@ -36,6 +36,7 @@ from firstbert.progress import progress
 from firstbert.quantize import SENTENCES, SETTINGS, Ranges, find_ranges, quantize
 from firstbert.session import Session
 from firstbert.sources import cache_folder, sha256_of
+from firstbert.strict import WEIGHTS, reason, safetensors_header
 from firstbert.tokens import Tokenizer
 
 Precision = Literal["fp32", "int8", "bf16"]  # the last by torch alone
@@ -52,6 +53,7 @@ class Prepared:
     """An encoder ready to be run.
 
     Attributes:
+        source: the encoder's first file of weights, for messages.
         folder: holds the weights and the graphs.
         architecture: its shape.
         weights_sha256: of model.safetensors, or of the list of its shards' hashes.
@@ -60,6 +62,7 @@ class Prepared:
         backend, device, libraries: what runs it, and on what.
     """
 
+    source: Path
     folder: Path
     architecture: Architecture
     weights_sha256: str
@@ -74,6 +77,11 @@ class Prepared:
         return cores
 
     @property
+    def complete(self) -> bool:
+        """Whether its weights are there: the cache folder may be emptied at any time."""
+        return self.weights.exists() and (self.folder / _INDEX).exists()
+
+    @property
     def weights(self) -> Path:
         """The file of all tensors."""
         return self.folder / _WEIGHTS
@@ -84,7 +92,7 @@ class Prepared:
 
     def session(self, reads: Sequence[Read], threads: int = 1) -> Session:
         """Return what runs the encoder up to the highest layer read, by so many threads a batch."""
-        return Session(self.graph(reads), threads)
+        return Session(self.graph(reads), threads, self.source)
 
     def graph(self, reads: Sequence[Read]) -> Path:
         """Return the path of the graph that gives `reads`, in order; made on first use."""
@@ -124,10 +132,11 @@ def prepare(files: EncoderFiles, precision: Precision = "fp32") -> Prepared:
 
         def tensors() -> Tensors:
             exact = layout.tensors(checkpoint)
-            return exact if ranges is None else quantize(exact, ranges)
+            return _finite(exact if ranges is None else quantize(exact, ranges), files.weights[0])
 
-        folder = _lay_out(tensors, folder, f"{files.name} ({precision})")
-    return Prepared(folder, arch, sha256, fingerprint)
+        with np.errstate(all="ignore"):  # numbers beyond float32 are found as infinite, by _finite
+            folder = _lay_out(tensors, folder, f"{files.name} ({precision})")
+    return Prepared(files.weights[0], folder, arch, sha256, fingerprint)
 
 
 def _ranges(files: EncoderFiles, exact: Prepared) -> Ranges:
@@ -135,17 +144,41 @@ def _ranges(files: EncoderFiles, exact: Prepared) -> Ranges:
     arch = exact.architecture
     tokenizer = Tokenizer(files.tokenizer, min(128, arch.positions), arch.vocabulary)
     model = graph.build_ranges(arch, _read_index(exact.folder), _WEIGHTS)
-    session = Session(exact.put("ranges.onnx", model.SerializeToString()))
+    session = Session(exact.put("ranges.onnx", model.SerializeToString()), source=exact.source)
 
     def run(ids: list[int]) -> dict[str, FloatArray]:
         return dict(zip(session.names, session(batch_of([ids], np.zeros(1, np.intp))), strict=True))
 
-    return find_ranges(tokenizer(SENTENCES).ids, run)
+    ranges = find_ranges(tokenizer(SENTENCES).ids, run)
+    if not all(np.isfinite(found.faintness) and 0 < found.largest.max() < np.inf for found in ranges.values()):
+        raise EncoderError(f"{exact.source}: a product of it is all zeros, so it can't be had in int8: take fp32.")
+    return ranges
+
+
+def _finite(tensors: Tensors, source: Path) -> Tensors:
+    """The same, up to the first that holds NaN or infinite numbers."""
+    for name, array in tensors:
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise EncoderError(f"{source}: its numbers are too large to be reckoned with in float32 ({name}).")
+        yield name, array
 
 
 def hash_of_weights(paths: tuple[Path, ...]) -> str:
-    """Return the sha256 of model.safetensors, or of the list of its shards' hashes."""
-    hashes = [sha256_of(path) for path in paths]
+    """Return the sha256 of model.safetensors, or of the list of its shards' hashes.
+
+    Raises:
+        EncoderError: a file isn't whole, or together they are too large.
+    """
+    path, size = paths[0], 0
+    try:
+        for path in paths:
+            safetensors_header(path)
+            size += path.stat().st_size
+        if size > WEIGHTS:
+            raise ValueError(f"{len(paths)} shards of {size:,} bytes, where {WEIGHTS:,} are the most")
+        hashes = [sha256_of(path) for path in paths]
+    except (OSError, ValueError) as error:
+        raise EncoderError(f"{path}: {reason(error)}.") from error
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 

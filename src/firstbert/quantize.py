@@ -168,7 +168,7 @@ def _steps(point: str, inputs: FloatArray, weights: FloatArray | None) -> tuple[
     if weights is not None:
         share = SHARE[point]
         equal = np.maximum(inputs, 1e-6 * inputs.max()) ** share
-        equal /= np.maximum(weights, 1e-6 * weights.max()) ** (1 - share)
+        equal /= np.maximum(weights, 1e-6 * weights.max() + 1e-30) ** (1 - share)  # all may be zero
     high = (inputs / equal).max()
     low = (np.minimum(inputs, LOWEST) / equal).max() if point == "down" else high
     steps = equal * ((low + high) * ROOM / 255)

@@ -17,6 +17,7 @@ from typing import Any
 from firstbert.delimited import read_delimited
 from firstbert.errors import DataError, missing_extra
 from firstbert.opening import UNPACKING_ERRORS, ending, opened, unpacked
+from firstbert.strict import reason
 from firstbert.table import BadRow, Table, excerpt, undecoded
 
 _MAGIC = (
@@ -33,6 +34,7 @@ _MAGIC = (
 )  # fmt: skip
 PARQUET, ARROW_FILE, ARROW_STREAM = b"PAR1", b"ARROW1", b"\xff\xff\xff\xff"
 UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_MOST_ROWS = 100_000_000  # read whole, as Python's own objects; a file of some bytes can say that it has more
 _JSON_ENDINGS = (".jsonl", ".ndjson", ".json")
 
 
@@ -181,12 +183,33 @@ def _arrow(name: str, data: bytes) -> Table:
         if data.startswith(PARQUET):
             table = pq.ParquetFile(buffer).read()
         elif data.startswith(ARROW_FILE):
-            table = pa.ipc.open_file(buffer).read_all()
+            table = sound(pa.ipc.open_file(buffer).read_all())
         else:
-            table = pa.ipc.open_stream(buffer).read_all()
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{name}: begins as Parquet or Arrow but is damaged ({error}): write it anew") from None
-    return _columns(name, table.column_names, table.num_rows, lambda i: table.column(i).to_pylist())
+            table = sound(pa.ipc.open_stream(buffer).read_all())
+        names = table.column_names
+    except (pa.ArrowException, OSError, MemoryError, UnicodeDecodeError) as error:  # memory: for a size it says it has
+        raise DataError(f"{name}: begins as Parquet or Arrow but is damaged ({reason(error)}): write it anew") from None
+    return _columns(name, names, table.num_rows, lambda i: table.column(i).to_pylist())
+
+
+def sound(batch: Any) -> Any:
+    """Return what Arrow read, if all of it points into the file: Arrow takes that on trust, and would read elsewhere.
+
+    Strings may be no UTF-8 all the same.
+
+    Raises:
+        ArrowInvalid: it doesn't.
+    """
+    import pyarrow as pa
+
+    as_bytes = {pa.string(): pa.binary(), pa.large_string(): pa.large_binary()}
+    try:
+        columns = batch.columns
+    except UnicodeDecodeError as error:
+        raise pa.ArrowInvalid(f"the name of a column: {error}") from None
+    for column in columns:
+        (column.cast(as_bytes[column.type]) if column.type in as_bytes else column).validate(full=True)
+    return batch
 
 
 def _frame(frame: Any) -> Table:
@@ -208,6 +231,10 @@ def _frame(frame: Any) -> Table:
 
 def _columns(name: str, names: Iterable[object], n: int, column: Callable[[int], list[Any]]) -> Table:
     shown = [str(one) for one in names]
+    if n > _MOST_ROWS or (n and not shown):
+        raise DataError(
+            f"{name}: has {n:,} rows in {len(shown)} columns: give up to {_MOST_ROWS:,} rows with a text each"
+        )
 
     def values(i: int) -> list[Any]:
         try:

@@ -15,6 +15,7 @@ import numpy as np
 from firstbert.batches import Batch
 from firstbert.errors import EncoderError
 from firstbert.families import FloatArray
+from firstbert.strict import reason
 
 
 def usable_cores() -> int:
@@ -47,15 +48,34 @@ def onnx_runtime() -> Any:
     return onnxruntime
 
 
+def finite(outputs: list[FloatArray], source: Path) -> list[FloatArray]:
+    """Return what an encoder has given.
+
+    Args:
+        outputs: one array per read.
+        source: the file that the weights came from.
+
+    Raises:
+        EncoderError: it holds NaN or infinite numbers.
+    """
+    if not all(np.isfinite(output).all() for output in outputs):
+        raise EncoderError(
+            f"{source}: these weights make NaN or infinite numbers of a text; no answer follows from that."
+        )
+    return outputs
+
+
 class Session:
     """A graph opened in ONNX Runtime; several threads may call it at once.
 
     Args:
         graph: path of the .onnx file; its weights lie beside it and are mapped, not read.
         threads: how many threads one call may use.
+        source: the file that the weights came from, for messages.
     """
 
-    def __init__(self, graph: Path, threads: int = 1) -> None:
+    def __init__(self, graph: Path, threads: int = 1, source: Path | None = None) -> None:
+        self._source = source or graph
         onnxruntime = onnx_runtime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -66,12 +86,20 @@ class Session:
         try:
             self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # the library's errors share no base class of their own
-            raise EncoderError(f"{graph}: ONNX Runtime can't open it ({error}).") from error
+            raise EncoderError(f"{graph}: ONNX Runtime can't open it ({reason(error)}).") from error
 
     def __call__(self, batch: Batch) -> list[FloatArray]:
-        """Return one array per read of the graph: (B, D), or (B, T, D) for "tokens"."""
-        outputs = self._session.run(None, {"ids": batch.ids, "lengths": batch.lengths})
-        return [np.asarray(output) for output in outputs]
+        """Return one array per read of the graph: (B, D), or (B, T, D) for "tokens".
+
+        Raises:
+            EncoderError: there is no memory for it, or what comes out are no numbers.
+        """
+        try:
+            outputs = self._session.run(None, {"ids": batch.ids, "lengths": batch.lengths})
+        except Exception as error:
+            size = "x".join(map(str, batch.ids.shape))
+            raise EncoderError(f"{self._source}: can't be run on {size} tokens ({reason(error)}).") from error
+        return finite([np.asarray(output) for output in outputs], self._source)
 
     @property
     def names(self) -> list[str]:

@@ -17,6 +17,7 @@ from firstbert.errors import DataError
 from firstbert.opening import UNPACKING_ERRORS, open_raw, state_of, unpacked
 from firstbert.readers import json_row
 from firstbert.rows import halved, native, text_fault
+from firstbert.strict import reason
 from firstbert.survey import BATCH, CHUNK, LONGEST, Row, Source, arrow_batches, decoded, not_utf8
 from firstbert.table import BadRow, excerpt
 
@@ -227,8 +228,8 @@ def _arrow(source: Source) -> Iterator[Block]:
                     batch = whole.slice(offset, BATCH)
                     yield _arrow_block(source, batch, start)
                     start += batch.num_rows
-        except (pa.ArrowException, *UNPACKING_ERRORS) as error:
-            raise _UnreadableError("row", start, str(error)) from None
+        except (pa.ArrowException, MemoryError, *UNPACKING_ERRORS) as error:  # memory: for a size it says it has
+            raise _UnreadableError("row", start, reason(error)) from None
 
 
 def _arrow_block(source: Source, batch: Any, start: int) -> Block:

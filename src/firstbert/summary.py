@@ -106,7 +106,7 @@ def _about(model: Artifact, name: str) -> dict[str, Any]:
         "name": name,
         "data": training.get("data"),
         "labels": {label_text(label): n for label, n in zip(predictor.labels, counts, strict=True)},
-        "encoder": engine.files.name,
+        "encoder": predictor.encoder_title,
         "family": engine.prepared.architecture.family,
         "layer": layer if isinstance(layer, int) else " + ".join(map(str, layer)),
         "pooling": engine.pooling,

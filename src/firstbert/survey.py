@@ -18,7 +18,8 @@ from firstbert.delimited import Dialect, dialect_of, open_from, quotes_meant, re
 from firstbert.errors import DataError, missing_extra
 from firstbert.opening import UNPACKING_ERRORS, ending, is_address, open_raw, state_of, unpacked
 from firstbert.progress import progress
-from firstbert.readers import ARROW_FILE, ARROW_STREAM, PARQUET, UTF16, is_json, json_lines, json_row, lines_of
+from firstbert.readers import ARROW_FILE, ARROW_STREAM, PARQUET, UTF16, is_json, json_lines, json_row, lines_of, sound
+from firstbert.strict import reason
 from firstbert.table import Table, excerpt
 
 Kind: TypeAlias = Literal["delimited", "json", "parquet", "arrow", "arrow stream"]
@@ -294,8 +295,10 @@ class _parquet_errors:  # noqa: N801 - used like a function
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if error is not None and type(error).__module__.startswith("pyarrow"):
-            raise DataError(f"{self._name}: begins as Parquet or Arrow but is damaged ({error}): write it anew")
+        # Memory runs out where a damaged file says that it is larger than any; the name of a column may be no UTF-8.
+        damage = isinstance(error, MemoryError | UnicodeDecodeError) or type(error).__module__.startswith("pyarrow")
+        if damage:
+            raise DataError(f"{self._name}: begins as Parquet or Arrow but is damaged ({reason(error)}): write it anew")
 
 
 def arrow_batches(name: str, kind: Kind, raw: BinaryIO) -> tuple[Any, int, Iterator[Any]]:
@@ -314,9 +317,9 @@ def arrow_batches(name: str, kind: Kind, raw: BinaryIO) -> tuple[Any, int, Itera
         return file.schema_arrow, meta.num_rows, file.iter_batches(rows, use_threads=False)
     if kind == "arrow":
         opened = pa.ipc.open_file(raw)
-        return opened.schema, 0, (opened.get_batch(i) for i in range(opened.num_record_batches))
+        return opened.schema, 0, (sound(opened.get_batch(i)) for i in range(opened.num_record_batches))
     stream = pa.ipc.open_stream(raw)
-    return stream.schema, 0, iter(stream)
+    return stream.schema, 0, map(sound, stream)
 
 
 def not_utf8(batch: Any) -> dict[int, str]:

@@ -7,16 +7,20 @@ written in that file are replaced by ours.
 from __future__ import annotations
 
 import hashlib
-import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from tokenizers import Tokenizer as RustTokenizer
 
-from firstbert.errors import DataError, EncoderError, UsageError
+from firstbert.catalog import encoders
+from firstbert.errors import DataError, EncoderError, OptionError
+from firstbert.folders import read_json
+from firstbert.strict import plain_bytes, reason
+from firstbert.vetting import SIZE, SPECIAL, vet
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,9 @@ class Tokenizer:
         vocabulary: how many rows the encoder's word table has; no id may lie beyond it.
 
     Raises:
-        EncoderError: the file is no tokenizer, or gives ids that the encoder doesn't know.
-        UsageError: `max_length` leaves no room for the special tokens.
+        EncoderError: the file is no tokenizer, does what isn't taken (vetting.py), or gives ids that the encoder
+            doesn't know.
+        OptionError: `max_length` leaves no room for the special tokens.
     """
 
     def __init__(self, path: Path, max_length: int, vocabulary: int) -> None:
@@ -73,13 +78,17 @@ class Tokenizer:
         self._rust = _open(path)
         if self._rust.get_vocab_size(with_added_tokens=True) > vocabulary:
             raise self._foreign(max(self._rust.get_vocab(with_added_tokens=True).values()))
-        self._rust.no_padding()
-        special = self._rust.num_special_tokens_to_add(False)
-        if not special:
-            raise EncoderError(f"{path}: adds no special tokens such as [CLS]; supported encoders all read them.")
+        with _told(path):
+            self._rust.no_padding()
+            special = self._rust.num_special_tokens_to_add(False)
+        if not 0 < special <= SPECIAL:
+            raise EncoderError(
+                f"{path}: adds {special} special tokens such as [CLS]; supported encoders read 1 to {SPECIAL}."
+            )
         if max_length < special:
-            raise UsageError(f"max_length={max_length} leaves no room for the {special} special tokens.")
-        self._rust.enable_truncation(max_length)
+            raise OptionError("max_length", f"max_length={max_length} leaves no room for the {special} special tokens.")
+        with _told(path):
+            self._rust.enable_truncation(max_length)
         words = type(self._rust.pre_tokenizer).__name__ == "BertPreTokenizer"  # never looks beyond white space
         self._long = max_length * 64 if words else sys.maxsize
 
@@ -90,7 +99,8 @@ class Tokenizer:
             TypeError, UnicodeEncodeError: an item is no text; `refuse` says which.
             EncoderError: a text has an id that the encoder doesn't know.
         """
-        encodings = self._rust.encode_batch_fast([self._beginning(text) for text in texts])
+        with _told(self._path):
+            encodings = self._rust.encode_batch_fast([self._beginning(text) for text in texts])
         ids = [e.ids for e in encodings]
         # Numbering may have gaps, so their count alone proves nothing; to list all of them takes 10 ms of each start.
         if (highest := max(map(max, ids), default=0)) >= self._vocabulary:
@@ -126,7 +136,10 @@ class Tokenizer:
 
     def pieces(self, text: str) -> list[Piece]:
         """Return the tokens of one text, special ones included, each with its place."""
-        encoding = self._rust.encode(self._beginning(text))
+        with _told(self._path):
+            encoding = self._rust.encode(self._beginning(text))
+        if (highest := max(encoding.ids, default=0)) >= self._vocabulary:
+            raise self._foreign(highest)
         rows = zip(encoding.tokens, encoding.ids, encoding.offsets, encoding.word_ids, strict=True)
         return [Piece(token, id_, *span, word) for token, id_, span, word in rows]
 
@@ -149,13 +162,38 @@ def refuse(texts: Sequence[object], start: int = 0) -> None:
             ) from error
 
 
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Tell the library's errors, which are bare Exceptions, and its panics, which aren't even that.
+
+    Raises:
+        EncoderError: whatever was raised inside; a TypeError or UnicodeEncodeError, of a text, passes.
+    """
+    try:
+        yield
+    except (EncoderError, TypeError, UnicodeEncodeError):
+        raise
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise EncoderError(f"{path}: not a readable tokenizer ({reason(error)}).") from error
+
+
 def _open(path: Path) -> RustTokenizer:
     try:
-        if path.name == "vocab.txt":
-            return _from_vocabulary(path)
-        return RustTokenizer.from_file(str(path))
-    except Exception as error:  # the library raises bare Exception
-        raise EncoderError(f"{path}: not a readable tokenizer ({error}).") from error
+        data = plain_bytes(path.resolve(), SIZE)
+        if path.name != "vocab.txt" and hashlib.sha256(data).hexdigest() not in _known():
+            vet(data)
+    except (OSError, RuntimeError, ValueError) as error:  # of a loop of links, too
+        raise EncoderError(f"{path}: not a readable tokenizer ({reason(error)}).") from error
+    with _told(path):
+        return _from_vocabulary(path) if path.name == "vocab.txt" else RustTokenizer.from_buffer(data)
+
+
+@cache
+def _known() -> frozenset[str | None]:
+    """The hashes of the catalogue's own: looking at one takes as long as opening it."""
+    return frozenset(entry.files[1].sha256 for entry in encoders())
 
 
 def _from_vocabulary(path: Path) -> RustTokenizer:
@@ -163,6 +201,9 @@ def _from_vocabulary(path: Path) -> RustTokenizer:
     from tokenizers.implementations.bert_wordpiece import BertWordPieceTokenizer
 
     config = path.with_name("tokenizer_config.json")
-    options = json.loads(config.read_bytes()) if config.exists() else {}
-    wordpiece = BertWordPieceTokenizer(str(path), lowercase=bool(options.get("do_lower_case", True)))
+    options = read_json(config) if config.is_file() else {}
+    try:
+        wordpiece = BertWordPieceTokenizer(str(path), lowercase=bool(options.get("do_lower_case", True)))
+    except TypeError as error:  # of a vocabulary without [CLS] or [SEP]
+        raise EncoderError(f"{path}: not a readable tokenizer ({reason(error)}).") from error
     return RustTokenizer.from_str(wordpiece.to_str())

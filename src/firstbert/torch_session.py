@@ -21,6 +21,7 @@ from firstbert.errors import EncoderError, UsageError, missing_extra
 from firstbert.families import FloatArray, Shape
 from firstbert.graph import Read
 from firstbert.prepared import Precision, hash_of_weights
+from firstbert.session import finite
 from firstbert.torch_model import load_model, shape_of, told
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -137,7 +138,7 @@ class TorchSession:
         """Return one float32 array per read: (B, D), or (B, T, D) for "tokens".
 
         Raises:
-            EncoderError: the batch doesn't fit into the GPU's memory.
+            EncoderError: the batch doesn't fit into the GPU's memory, or what comes out are no numbers.
         """
         import torch
 
@@ -155,7 +156,8 @@ class TorchSession:
             ) from error
         if done is not None:
             done.synchronize()  # not in its turn any more: meanwhile the next batch is on its way
-        return _apart(home.numpy(), [tuple(output.shape) for output in outputs])
+        apart = _apart(home.numpy(), [tuple(output.shape) for output in outputs])
+        return finite(apart, self.encoder.files.weights[0])
 
     @property
     def names(self) -> list[str]:

@@ -120,7 +120,7 @@ class Served:
             "name": self.name,
             "labels": [label_text(label) for label in predictor.labels],
             "many_labels": predictor.decision.many,
-            "encoder": engine.files.name,
+            "encoder": predictor.encoder_title,
             "family": engine.prepared.architecture.family,
             "layer": engine.layer,
             "layers": engine.prepared.architecture.layers,
