@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import families
 from conftest import TEXTS
 from firstbert import SentenceEncoder
+from firstbert.batches import batch_of
 from firstbert.engine import WINDOW, Engine, EngineOptions, open_engine
 from firstbert.errors import DataError, EncoderError, TruncationWarning, UsageError
-from firstbert.graph import Read
+from firstbert.graph import Pooling, Read
+from firstbert.prepared import prepare
 from firstbert.session import usable_cores
 from test_cache import write_encoder
 
@@ -35,6 +38,19 @@ def test_order_is_restored_and_the_batch_does_not_matter(encoder: SentenceEncode
     assert np.array_equal(alone, encoder.transform(mixed))
     budgets = SentenceEncoder("minilm", batch_tokens=4096, threads=1).transform(mixed)
     assert np.array_equal(alone, budgets)
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean", "tokens"])
+@pytest.mark.parametrize("family", ["bert", "mpnet", "roberta"])
+def test_padding_changes_no_bit_at_any_length(family: str, pooling: Pooling, tmp_path: Path) -> None:
+    session = prepare(families.write(families.small(family), tmp_path)).session([Read(2, pooling)])
+    for length in range(1, 40):
+        ids = families.token_ids(families.small(family), length)
+        [alone] = session(batch_of([ids], np.zeros(1, np.intp)))
+        for more in (1, 2, 3, 5):
+            [pair] = session(batch_of([ids, families.token_ids(families.small(family), length + more)], np.arange(2)))
+            found = pair[:1, :length] if pooling == "tokens" else pair[:1]
+            assert np.array_equal(found, alone), (length, more)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])

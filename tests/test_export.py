@@ -155,9 +155,10 @@ def test_places_and_encoders_that_are_refused(quick: Path, tmp_path: Path, monke
         patch.setattr(export, "_LIMIT", 1000)
         with pytest.raises(EncoderError, match="more than one ONNX file holds"):
             export.export(artifact, tmp_path / "m.onnx")
-    other = SimpleNamespace(prepared=object(), files=SimpleNamespace(name="some/other"))
+    files = SimpleNamespace(name="some/other", title="some/other")
+    other = SimpleNamespace(prepared=object(), files=files, lay_out=lambda: None)
     monkeypatch.setattr(Predictor, "engine", property(lambda _: other))
-    with pytest.raises(EncoderError, match="some/other: this encoder is run by torch"):
+    with pytest.raises(EncoderError, match="this encoder is run by torch"):
         export.export(artifact, tmp_path / "m.onnx")
     assert list(tmp_path.iterdir()) == []
 

@@ -22,7 +22,7 @@ from firstbert.families import Architecture
 if TYPE_CHECKING:
     import onnx
 
-FORMAT = 3  # goes into every cache key: raise it with any change of the arithmetic below
+FORMAT = 4  # goes into every cache key: raise it with any change of the arithmetic below
 Pooling = Literal["cls", "mean", "tokens"]
 # Where the products of a layer stand, and the matrices that one input meets there.
 POINTS = {"qkv": ("query", "key", "value"), "mix": ("mix",), "up": ("up",), "down": ("down",)}
@@ -226,19 +226,26 @@ class Builder:
 
     def _attention(self, i: int, x: str, first: str) -> str:
         """Every position of `first`, which is `x` or its first position, looks at all real ones of `x`."""
-        query = self._rows(self._linear(first, f"{i}.query"), f"{i}.query.rows", only_first=first != x)
+        query, only_first = self._linear(first, f"{i}.query"), first != x
+        if only_first:  # twice, as in `_mean`
+            query = self.node("Concat", [query, query], f"{i}.query.twice", axis=1)
+        query = self._rows(query, f"{i}.query.rows", twice=only_first)
         key, value = (self._rows(self._linear(x, f"{i}.{part}"), f"{i}.{part}.rows") for part in ("key", "value"))
-        rows = self.attention(i, query, key, value, self._attention_bias(first_only=first != x))
-        return self._flat(rows, self.arch.width, f"{i}.attention")
+        rows = self.attention(i, query, key, value, self._attention_bias(first_only=only_first))
+        if not only_first:
+            return self._flat(rows, self.arch.width, f"{i}.attention")
+        rows = self._flat(rows, 2 * self.arch.width, f"{i}.attention.twice")
+        ends = [self.constant(f"axis_{k}", np.array([k], np.int64)) for k in (0, 1)]
+        return self.node("Slice", [rows, ends[0], self._width(), ends[1]], f"{i}.attention")
 
     def attention(self, i: int, query: str, key: str, value: str, bias: str) -> str:
-        """(B, Q, D), (B, T, D), (B, T, D), (1, heads, Q, T) or nothing → (B, Q, D)."""
+        """(B, Q, D), (B, T, D), (B, T, D), (1, heads, Q, T) or nothing → (B, Q, D), Q being T or 2."""
         inputs = [query, key, value, bias, "", "", self._long_lengths()]
         heads = {"q_num_heads": self.arch.heads, "kv_num_heads": self.arch.heads}
         return self.node("Attention", inputs, f"{i}.attention.rows", **heads)
 
     def _attention_bias(self, *, first_only: bool) -> str:
-        """The distance table cut to T × T, or to its first row, or no input at all."""
+        """The distance table cut to T × T, or to its first row twice, or no input at all."""
         if not self.arch.buckets:
             return ""
         name = "bias_first" if first_only else "bias"
@@ -247,7 +254,10 @@ class Builder:
             ends = self.node("Concat", [rows, self._tokens()], f"{name}_ends", axis=0)
             starts = self.constant("starts", np.zeros(2, np.int64))
             axes = self.constant("axes_2_3", np.array([2, 3], np.int64))
-            self.node("Slice", [self.weight("distance_bias"), starts, ends, axes], name)
+            cut = f"{name}_once" if first_only else name
+            self.node("Slice", [self.weight("distance_bias"), starts, ends, axes], cut)
+            if first_only:
+                self.node("Concat", [cut, cut], name, axis=2)
         return name
 
     def _norm(self, x: str, name: str, out: str) -> str:
@@ -322,14 +332,16 @@ class Builder:
         """(B, T, d) → (B T, d)."""
         return self.node("Reshape", [x, self.constant(f"flat_{width}", np.array([-1, width], np.int64))], out)
 
-    def _rows(self, x: str, out: str, *, only_first: bool = False) -> str:
-        """(B T, D) → (B, T, D), or (B, D) → (B, 1, D)."""
-        D = self.constant("D", np.array([self.arch.width], np.int64))
+    def _width(self) -> str:
+        return self.constant("D", np.array([self.arch.width], np.int64))
+
+    def _rows(self, x: str, out: str, *, twice: bool = False) -> str:
+        """(B T, D) → (B, T, D), or (B, 2 D) → (B, 2, D)."""
         all_rows = self.constant("all_rows", np.array([-1], np.int64))
-        tokens = self.constant("one_row", np.ones(1, np.int64)) if only_first else self._tokens()
-        shape = f"{'first' if only_first else 'rows'}_shape"
+        tokens = self.constant("two_rows", np.array([2], np.int64)) if twice else self._tokens()
+        shape = f"{'twice' if twice else 'rows'}_shape"
         if not self.has(shape):
-            self.node("Concat", [all_rows, tokens, D], shape, axis=0)
+            self.node("Concat", [all_rows, tokens, self._width()], shape, axis=0)
         return self.node("Reshape", [x, shape], out)
 
     def _first_position(self, x: str, out: str) -> str:
