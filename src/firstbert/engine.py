@@ -23,7 +23,7 @@ from firstbert.catalog import EncoderFiles, encoder_files
 from firstbert.errors import EncoderError, OptionError
 from firstbert.families import Architecture, FloatArray
 from firstbert.graph import Pooling, Read
-from firstbert.prepared import Precision, Prepared, prepare
+from firstbert.prepared import Precision, Prepared, hash_of_weights, prepare
 from firstbert.progress import progress
 from firstbert.session import Session, usable_cores
 from firstbert.tokens import Tokenizer, Tokens, refuse
@@ -273,18 +273,39 @@ class Engine:
             advance(len(batch.rows))
 
 
-def open_engine(options: EngineOptions, reads: tuple[Read, ...] | None = None) -> Engine:
+def open_engine(
+    options: EngineOptions, reads: tuple[Read, ...] | None = None, weights_sha256: str | None = None
+) -> Engine:
     """Open an encoder, or return it where this process has it open already.
+
+    Args:
+        options: which, and how it is read.
+        reads: the places where it is read; those of the options, unless given.
+        weights_sha256: of the weights that it must have. This is looked at before its other files are read: a model
+            may name any folder, and so can't have one read that its maker doesn't know.
 
     Raises:
         UsageError: an option makes no sense for this encoder.
-        EncoderError, SourceError: its files can't be used or had.
+        EncoderError, SourceError: its files can't be used or had, or its weights are others.
     """
     try:
         hash(options)
     except TypeError:  # a list, say, where a name belongs: opening says which
         return Engine(options, reads)
-    return _open(options, reads, repr(options), _stamp(options.encoder))
+    stamp = _stamp(options.encoder)
+    if weights_sha256 is not None:
+        _expect(options.encoder, stamp, weights_sha256)
+    return _open(options, reads, repr(options), stamp)
+
+
+@lru_cache(maxsize=16)
+def _expect(encoder: str, stamp: object, sha256: str) -> None:
+    weights = encoder_files(encoder).weights
+    if (found := hash_of_weights(weights)) != sha256:
+        raise EncoderError(
+            f"{weights[0]}: these weights (sha256 {found[:12]}…) are not the ones this model was trained on (sha256 "
+            f"{sha256[:12]}…); its probabilities would mean nothing."
+        )
 
 
 @lru_cache(maxsize=4)

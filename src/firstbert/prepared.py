@@ -132,10 +132,9 @@ def prepare(files: EncoderFiles, precision: Precision = "fp32") -> Prepared:
 
         def tensors() -> Tensors:
             exact = layout.tensors(checkpoint)
-            return _finite(exact if ranges is None else quantize(exact, ranges), files.weights[0])
+            return exact if ranges is None else quantize(exact, ranges)
 
-        with np.errstate(all="ignore"):  # numbers beyond float32 are found as infinite, by _finite
-            folder = _lay_out(tensors, folder, f"{files.name} ({precision})")
+        folder = _lay_out(tensors, folder, f"{files.name} ({precision})")
     return Prepared(files.weights[0], folder, arch, sha256, fingerprint)
 
 
@@ -153,14 +152,6 @@ def _ranges(files: EncoderFiles, exact: Prepared) -> Ranges:
     if not all(np.isfinite(found.faintness) and 0 < found.largest.max() < np.inf for found in ranges.values()):
         raise EncoderError(f"{exact.source}: a product of it is all zeros, so it can't be had in int8: take fp32.")
     return ranges
-
-
-def _finite(tensors: Tensors, source: Path) -> Tensors:
-    """The same, up to the first that holds NaN or infinite numbers."""
-    for name, array in tensors:
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise EncoderError(f"{source}: its numbers are too large to be reckoned with in float32 ({name}).")
-        yield name, array
 
 
 def hash_of_weights(paths: tuple[Path, ...]) -> str:
