@@ -286,6 +286,12 @@ def _folder(name: str) -> Path | None:
     return folder if name else None
 
 
+def is_place(name: str) -> bool:
+    """Whether a name means the same wherever it is read: a catalogue's, a hub id, or a folder by its whole path."""
+    plain = re.fullmatch(r"[\w.-]+", name) is not None and name.strip(".") != ""
+    return plain or _HUB_ID.fullmatch(name) is not None or (Path(name).is_absolute() and ".." not in Path(name).parts)
+
+
 def _known(name: str) -> EncoderEntry | None:
     """Find an entry by its name or its hub id, the latter also without organisation or with revision."""
     for entry in _ENCODERS:

@@ -6,7 +6,6 @@ After card.py on the way of a sentence; artifact.py makes a classifier of them.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from firstbert.calibration import Calibration
+from firstbert.catalog import is_place
 from firstbert.data import Label
 from firstbert.decision import NEVER, Decision
 from firstbert.errors import ArtifactError
@@ -117,8 +117,7 @@ def read_encoder(facts: Facts) -> tuple[str, str]:
             stands, or on another machine, is nothing that a model folder has.
     """
     name = facts.get("encoder", "name", kind=str, check=_is_line)
-    parts = re.split(r"[/\\]", name)
-    if ".." in parts or name.startswith(("//", "\\", "~", ".")):
+    if not (name == "encoder/" or is_place(name)) or name.startswith(("//", "\\")):  # those lie on other machines
         raise facts.error(
             "encoder.name", f"must be a name, a hub id or a folder by its whole path. Got {shown(name)} instead"
         )

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 Told: TypeAlias = Callable[[int], None]
 
 WINDOW = 8192  # texts tokenised and sorted at a time
+_OPENED = ("*.safetensors", "*.json", "vocab.txt")  # what an encoder is opened from
 _ATTENTION = 8_000_000_000  # bytes of the weights that the tokens of a text give each other
 
 
@@ -322,8 +323,8 @@ def _stamp(encoder: str) -> object:
             return None
     except (OSError, TypeError, ValueError):  # no name that a folder could have: opening says so
         return None
-    found = (path.stat() for path in sorted(folder.glob("*.safetensors")) if path.is_file())
-    return tuple((stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in found)
+    stats = (path.stat() for pattern in _OPENED for path in sorted(folder.glob(pattern)) if path.is_file())
+    return tuple((stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in stats)
 
 
 def _check(options: EngineOptions, prepared: Prepared | TorchEncoder) -> None:

@@ -20,7 +20,7 @@ from firstbert.calibration import RAW, Calibration
 from firstbert.data import SEPARATOR, Label
 from firstbert.decision import MOST_PROBABLE, Decision
 from firstbert.engine import Encoded, Engine, EngineOptions, Told, open_engine
-from firstbert.errors import ArtifactError, EncoderError, OptionError
+from firstbert.errors import ArtifactError, EncoderError, OptionError, SourceError
 from firstbert.head import Head
 from firstbert.targets import BoolArray, DoubleArray
 from firstbert.torch_session import Device
@@ -136,6 +136,10 @@ class Predictor:
             if self.folder is None or error.option in ("threads", "device"):  # which the caller may have set
                 raise
             raise ArtifactError(f"{self.folder / 'model.json'}: doesn't fit its encoder. {error}") from error
+        except (EncoderError, SourceError) as error:
+            if self.folder is None or str(self.folder) in str(error):
+                raise
+            raise type(error)(f"{self.folder / 'model.json'}: its encoder can't be used. {error}") from error
         width, read = len(engine.reads) * engine.prepared.architecture.width, self.head.weight.shape[1]
         if width != read:
             raise ArtifactError(

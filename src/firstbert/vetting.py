@@ -75,6 +75,7 @@ def _steps(one: Any, kinds: tuple[str, ...], place: str) -> Iterator[dict[str, A
     kind = one.get("type") if isinstance(one, dict) else one
     if not isinstance(kind, str) or kind not in kinds:
         raise ValueError(f"{place}: {shown(kind)} is none of {', '.join(kinds)}")
+    one = {"type": kind} if one == kind else one  # some steps may be written as their names
     yield one
     for name in _INNER if kind == "Sequence" else ():
         inner = one.get(name, [])
@@ -113,18 +114,21 @@ def _vet_map(map_: Any) -> None:
     except (TypeError, ValueError):
         raise ValueError("normalizer: precompiled_charsmap is no base64") from None
     begin = 4 + int.from_bytes(raw[:4], "little")
+    if begin % 4 or not 8 <= begin <= len(raw):
+        raise ValueError("normalizer: precompiled_charsmap holds no such table as its beginning says")
     if max(map(len, raw[begin:].split(b"\0"))) > _MAPPED:
         raise ValueError(f"normalizer: precompiled_charsmap maps a character to over {_MAPPED} bytes")
 
 
 def _vet_template(single: Any, tokens: Any) -> None:
     """One text, a few tokens around it."""
-    parts = [(*part,) if isinstance(part, dict) else part for part in single] if isinstance(single, list) else []
-    named = [part["SpecialToken"] for part, name in zip(single or (), parts, strict=False) if name == ("SpecialToken",)]
-    if parts.count(("Sequence",)) != 1 or len(named) != len(parts) - 1 or len(named) > SPECIAL:
+    parts = [part if isinstance(part, dict) else {} for part in single] if isinstance(single, list) else []
+    named = [part["SpecialToken"] for part in parts if set(part) == {"SpecialToken"}]
+    if [set(part) for part in parts].count({"Sequence"}) != 1 or len(parts) != len(named) + 1 or len(named) > SPECIAL:
         raise ValueError(f"post_processor: its template must hold the text once, and up to {SPECIAL} special tokens")
     for token in named:
-        if not isinstance(token, dict) or not isinstance(tokens, dict) or token.get("id") not in tokens:
+        name = token.get("id") if isinstance(token, dict) else None
+        if not isinstance(name, str) or not isinstance(tokens, dict) or name not in tokens:
             raise ValueError(f"post_processor: {shown(token)} of its template is none of its special_tokens")
 
 

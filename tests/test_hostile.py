@@ -1,0 +1,86 @@
+"""Model folders from strangers: each is refused with the file named, or answers soundly; nothing else ever happens."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import hostile
+from attacks import ATTACKS
+from conftest import clean
+from hostile import MEMORY, SECONDS, SECRET, Opener, Outcome
+from mutant import mutant
+from ways import Attack, Change
+
+MUTANTS, PER_TEST = 500, 25
+PEAK = 400_000_000  # bytes by which the process may grow for a folder
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return hostile.sound(tmp_path_factory.mktemp("sound"))
+
+
+@pytest.fixture(scope="module")
+def opener(sound: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opener]:
+    """The process, and what lies outside: files as good as those inside, and a secret."""
+    place = tmp_path_factory.mktemp("hostile")
+    (outside := place / "outside").mkdir()
+    for path in [*sound.iterdir(), *(sound / "encoder").iterdir()]:
+        if path.is_file():
+            shutil.copy(path, outside)
+    (outside / "secret.txt").write_text(SECRET)
+    opened = Opener(sound, outside, clean(dict(os.environ)) | {"FIRSTBERT_CACHE": str(place / "cache")})
+    yield opened
+    opened.close()
+
+
+def opened(opener: Opener, sound: Path, change: Change) -> tuple[Outcome, Path]:
+    """Change a copy of the sound folder and have it opened."""
+    inside = opener.around.parent / "inside"
+    inside.mkdir()
+    try:
+        folder = hostile.copied(sound, inside / "model", change)
+        return opener(folder), folder
+    finally:
+        shutil.rmtree(inside)
+
+
+def harmless(found: Outcome) -> None:
+    """Whatever came of it, none of this did."""
+    assert not found.broken and not found.trespasses
+    assert found.seconds < SECONDS and found.memory < PEAK < MEMORY
+    assert SECRET not in found.refused and found.refused.isprintable() and len(found.refused) < 1500
+
+
+def test_a_sound_folder_answers(opener: Opener, sound: Path) -> None:
+    found, _ = opened(opener, sound, lambda folder: None)
+    harmless(found)
+    assert not found.refused
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
+def test_an_attack_comes_to_nothing(opener: Opener, sound: Path, attack: Attack) -> None:
+    found, folder = opened(opener, sound, attack.change)
+    harmless(found)
+    if attack.file is None:
+        assert not found.refused
+    else:
+        assert str(folder / attack.file) in found.refused and re.search(attack.told, found.refused)
+
+
+@pytest.mark.parametrize("start", range(0, MUTANTS, PER_TEST))
+def test_folders_changed_at_random_come_to_nothing(opener: Opener, sound: Path, start: int) -> None:
+    refusals = 0
+    for seed in range(start, start + PER_TEST):
+        found, folder = opened(opener, sound, mutant(seed))
+        harmless(found)
+        if found.refused:
+            refusals += 1
+            assert str(folder) in found.refused, seed
+    assert refusals > PER_TEST // 2
