@@ -154,10 +154,11 @@ class Opener:
         assert process.stdin and process.stdout
         process.stdin.write(f"{folder}\n")
         process.stdin.flush()
-        if not select.select([process.stdout], [], [], 2 * SECONDS)[0] or not (line := process.stdout.readline()):
+        answers = select.select([process.stdout], [], [], 2 * SECONDS)[0]
+        if not answers or not (line := process.stdout.readline()):
             self.close()
-            code, self.process = process.returncode, None
-            how = "took too long" if code == -signal.SIGKILL else f"the process died ({code})"
+            self.process = None
+            how = f"the process died ({process.returncode})" if answers else "no answer"
             return Outcome("", how, (), 2 * SECONDS, 0)
         facts = json.loads(line)
         return Outcome(**facts | {"trespasses": tuple(facts["trespasses"])})
@@ -181,7 +182,7 @@ class Opener:
 # ---------------------------------------------------------------- the process's side
 
 
-class _Kernel:
+class Kernel:
     """Tells of files that were opened, made, changed or removed, by whatever code."""
 
     _TOLD: ClassVar = {  # inotify's events
@@ -216,10 +217,10 @@ class _Kernel:
         return found
 
 
-class _Guard:
+class Guard:
     """Stops what no folder has any business with, and notes it."""
 
-    def __init__(self, around: Path) -> None:
+    def __init__(self) -> None:
         self.on, self.noted = False, list[str]()
         self._allowed: tuple[str, ...] = ()
         cache = os.environ["FIRSTBERT_CACHE"]
@@ -274,7 +275,7 @@ def serve() -> None:
     import resource
 
     warm, around = Path(sys.argv[1]), Path(sys.argv[2])
-    kernel, guard = _Kernel(), _Guard(around)
+    kernel, guard = Kernel(), Guard()
     answered(warm)  # all that is imported late is there now
     limit = int(_status("VmSize")) * 1024 + MEMORY
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
@@ -293,7 +294,7 @@ def serve() -> None:
         print(json.dumps(facts), flush=True)
 
 
-def _opened(folder: Path, guard: _Guard) -> dict[str, Any]:
+def _opened(folder: Path, guard: Guard) -> dict[str, Any]:
     from firstbert.errors import FirstbertError
 
     Path("/proc/self/clear_refs").write_text("5")  # begin anew to note the largest size

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -84,3 +86,60 @@ def test_folders_changed_at_random_come_to_nothing(opener: Opener, sound: Path, 
             refusals += 1
             assert str(folder) in found.refused, seed
     assert refusals > PER_TEST // 2
+
+
+# ---------------------------------------------------------------- the watch itself
+
+
+TRIED = """
+import ctypes, os, pathlib, pickle, socket, subprocess, sys
+import hostile
+from ways import PICKLE
+
+inside, outside = map(pathlib.Path, sys.argv[1:])
+kernel, guard = hostile.Kernel(), hostile.Guard()
+kernel.watch(outside, hostile.Kernel.ALL)
+tries = [
+    lambda: os.system("true"), lambda: subprocess.run(["true"]), lambda: pickle.loads(PICKLE), os.fork,
+    lambda: socket.create_connection(("127.0.0.1", 9)), lambda: (outside / "secret.txt").read_text(),
+    lambda: (outside / "new").write_text(""), lambda: (inside / "new").write_text(""),
+    lambda: (outside / "new").mkdir(),
+    lambda: (outside / "secret.txt").unlink(), lambda: (outside / "secret.txt").rename(outside / "x"),
+    lambda: (outside / "secret.txt").chmod(0o777), lambda: ctypes.CDLL("libm.so.6"),
+]
+for one in tries:
+    with guard.watching(inside) as noted:
+        try:
+            one()
+        except PermissionError:
+            pass
+    assert len(noted) == 1, (one, noted)
+assert kernel.told() == []
+(inside / "file").write_text("")
+with guard.watching(inside) as noted:
+    (inside / "file").read_text()
+assert noted == []
+ctypes.CDLL(None).open(os.fsencode(outside / "secret.txt"), os.O_RDONLY)
+assert kernel.told() == ["secret.txt opened"]
+"""
+
+
+def test_what_no_folder_has_business_with_is_seen(tmp_path: Path) -> None:
+    for name in ("inside", "outside", "cache"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "outside" / "secret.txt").write_text(SECRET)
+    path = os.pathsep.join(map(str, (hostile.ROOT, hostile.ROOT / "src", hostile.ROOT / "tests")))
+    environment = clean(dict(os.environ)) | {"FIRSTBERT_CACHE": str(tmp_path / "cache"), "PYTHONPATH": path}
+    command = [sys.executable, "-c", TRIED, str(tmp_path / "inside"), str(tmp_path / "outside")]
+    subprocess.run(command, env=environment, check=True)
+
+
+def test_a_process_that_dies_or_hangs_is_told(opener: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened(opener, opener.warm, lambda folder: None)
+    assert opener.process
+    opener.process.kill()
+    assert opener(tmp_path).broken == "the process died (-9)"
+    monkeypatch.setattr(hostile, "SECONDS", 0.2)
+    monkeypatch.setattr(Opener, "_start", lambda _: subprocess.Popen(
+        ["sleep", "60"], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE))  # fmt: skip
+    assert opener(tmp_path).broken == "no answer"
