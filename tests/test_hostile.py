@@ -15,6 +15,7 @@ import pytest
 import hostile
 from attacks import ATTACKS
 from conftest import clean
+from firstbert import checks, folders, labels, neighbours, strict, vetting
 from hostile import MEMORY, SECONDS, SECRET, Opener, Outcome
 from mutant import mutant
 from ways import Attack, Change
@@ -86,6 +87,13 @@ def test_folders_changed_at_random_come_to_nothing(opener: Opener, sound: Path, 
             refusals += 1
             assert str(folder) in found.refused, seed
     assert refusals > PER_TEST // 2
+
+
+def test_the_page_tells_the_limits() -> None:
+    page = (hostile.ROOT / "docs" / "threat-model.md").read_text()
+    told = [*checks.SIZES.values(), neighbours.MOST, folders.JSON_CAP, vetting.SIZE, strict.WEIGHTS, strict.HEADER]
+    for limit in (*told, strict.DEEP, labels.MOST_LABELS):
+        assert re.search(rf"\| [^|]*\b{limit:,}\b[^|]* \|", page), limit
 
 
 # ---------------------------------------------------------------- the watch itself

@@ -27,7 +27,7 @@ from firstbert.predictor import Answer
 from firstbert.strict import json_object, plain_bytes, reason, safetensors_header, shown
 
 _TYPES: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
-_SIZE_LIMIT = {  # bytes; what is read of a file takes some times as many in memory
+SIZES = {  # bytes; what is read of a file takes some times as many in memory
     "model.json": 16_000_000,
     "head.safetensors": 500_000_000,
     "neighbours.jsonl": LIMIT,
@@ -82,7 +82,7 @@ def read_facts(path: Path, formats: Collection[int]) -> dict[str, Any]:
 def _bytes(path: Path, most: int | None = None) -> bytes:
     """A file's content, if it is a plain file of a sane size."""
     try:
-        return plain_bytes(path, min(most or _SIZE_LIMIT[path.name], _SIZE_LIMIT[path.name]))
+        return plain_bytes(path, min(most or SIZES[path.name], SIZES[path.name]))
     except ValueError as error:
         raise ArtifactError(f"{path}: {error}.") from error
 
