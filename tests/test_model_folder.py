@@ -211,12 +211,12 @@ def test_a_file_may_be_as_large_as_its_limit(write: Write, monkeypatch: pytest.M
     folder = write()
     for name in ("model.json", "head.safetensors"):
         size = (folder / name).stat().st_size
-        monkeypatch.setitem(checks._SIZE_LIMIT, name, size)
+        monkeypatch.setitem(checks.SIZES, name, size)
         load(folder)
-        monkeypatch.setitem(checks._SIZE_LIMIT, name, size - 1)
+        monkeypatch.setitem(checks.SIZES, name, size - 1)
         with pytest.raises(ArtifactError, match=f"{name}: {size:,} bytes"):
             load(folder)
-        monkeypatch.setitem(checks._SIZE_LIMIT, name, size)
+        monkeypatch.setitem(checks.SIZES, name, size)
 
 
 @pytest.mark.parametrize(
