@@ -12,6 +12,10 @@ RESULTS = ROOT / "benchmarks" / "results" / "fuzz.json"
 PAGE = ROOT / "docs" / "fuzzing.md"
 BEGIN = "<!-- figures: begin (made by fuzz/report.py) -->"
 NOTHING = "Nothing has been run yet: `make fuzz`.\n"
+_HEAD = (
+    "| Target | Inputs tried | Branches reached | Features | Inputs worth keeping | Seconds | Findings |",
+    "|---|---:|---:|---:|---:|---:|---:|",
+)
 
 
 def read(path: Path = RESULTS) -> Parts:
@@ -25,26 +29,18 @@ def render(parts: Parts) -> str:
         return NOTHING
     header, targets = parts["header"], parts["targets"]
     machine = header["machine"]
-    rows = ["| Target | Inputs tried | Branches reached | Features | Inputs worth keeping | Seconds | Findings |",
-            "|---|---:|---:|---:|---:|---:|---:|"]  # fmt: skip
-    for name, one in targets.items():
-        numbers = (
-            one["executions"],
-            one["coverage"],
-            one["features"],
-            one["inputs"],
-            one["seconds"],
-            len(one["findings"]),
-        )
-        rows.append(f"| `{name}` | " + " | ".join(f"{number:,}" for number in numbers) + " |")
-    tried, findings = (
-        sum(one["executions"] for one in targets.values()),
-        [f for one in targets.values() for f in one["findings"]],
-    )
-    told = [f"- {finding}" for finding in findings]
+    rows = [f"| `{name}` | " + " | ".join(f"{number:,}" for number in _numbers(one)) + " |"
+            for name, one in targets.items()]  # fmt: skip
+    found = [finding for one in targets.values() for finding in one["findings"]]
+    tried = sum(one["executions"] for one in targets.values())
     where = f"{machine['cpu']}, one core, Python {machine['python']}, {marks.listed(header['versions'])}."
-    end = f"{header['minutes']:g} minutes together, {tried:,} inputs, {len(findings)} findings."
-    return "\n".join([f"{marks.warning(header)}{where}", "", *rows, "", end, *told]) + "\n"
+    end = f"{header['minutes']:g} minutes together, {tried:,} inputs, {len(found)} findings."
+    lines = [f"{marks.warning(header)}{where}", "", *_HEAD, *rows, "", end, *(f"- {one}" for one in found)]
+    return "\n".join(lines) + "\n"
+
+
+def _numbers(one: Parts) -> list[int]:
+    return [*(one[key] for key in ("executions", "coverage", "features", "inputs", "seconds")), len(one["findings"])]
 
 
 def write(parts: Parts, page: Path = PAGE) -> None:
