@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import doctest
 import importlib
-import importlib.util
 import re
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
+from scripts import script
+
 ROOT = Path(__file__).parent.parent
-
-
-def script(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_the_command_lines_page_is_the_programs_own_help() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 import subprocess
@@ -27,6 +26,7 @@ from firstbert.artifact import Artifact, load
 from firstbert.catalog import encoder_files
 from firstbert.errors import EncoderError, UsageError
 from firstbert.predictor import Predictor
+from scripts import script
 
 __all__ = ["browser"]  # a fixture
 
@@ -44,17 +44,9 @@ ODD = [
 SENTENCES = [*TEXTS, *ODD]
 
 
-def module(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec and spec.loader
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    return made
-
-
 @pytest.fixture(scope="module")
 def example() -> ModuleType:
-    return module(ROOT / "examples" / "export" / "classify.py")
+    return script(ROOT / "examples" / "export" / "classify.py")
 
 
 def encoder(name: str, folder: Path) -> str:
