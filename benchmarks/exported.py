@@ -1,9 +1,9 @@
-"""Exported models against the library: `python -m benchmarks.exported TEXTS MODEL...`, in Python and in Chromium.
+"""Exported models against the library: `python -m benchmarks.exported [MODEL...]`, in Python and in Chromium.
 
-Exports each model, gives the first 1,000 texts to the library, to ONNX Runtime in a plain session and to
-onnxruntime-web in Chromium (one thread), and tells the largest difference of a probability, the speed, and the size.
-Figures go to results/exported.json, where those of models measured before stay, and from there to docs/export.md.
-Needs npm, Chromium and Playwright.
+Trains each model on SST-2, exports it, gives the first 1,000 test sentences to the library, to ONNX Runtime in a plain
+session and to onnxruntime-web in Chromium (one thread), and tells the largest difference of a probability, the speed,
+and the size. Figures go to results/exported.json, where those of models measured before stay, and from there to
+docs/export.md. Needs npm, Chromium and Playwright.
 """
 
 from __future__ import annotations
@@ -27,15 +27,21 @@ from typing import Any
 import numpy as np
 
 from benchmarks import machine, marks
+from benchmarks.texts import sst2
+from firstbert import SentenceClassifier
 from firstbert.artifact import Artifact, load
-from firstbert.data import read
 from firstbert.export import export
 from firstbert.session import usable_cores
 
 ROOT = Path(__file__).parent.parent
 PAGE, RESULTS = ROOT / "docs" / "export.md", ROOT / "benchmarks" / "results" / "exported.json"
 BEGIN = marks.begin("exported")
-TEXTS, BATCH, ROUNDS = 1000, 16, 3
+ROWS, TEXTS, BATCH, ROUNDS = 2000, 1000, 16, 3
+MODELS: dict[str, dict[str, Any]] = {
+    "MiniLM, layer auto": {"encoder": "minilm", "layer": "auto"},
+    "MiniLM, [CLS]": {"encoder": "minilm", "layer": "last", "pooling": "cls"},
+    "MPNet, layer auto": {"encoder": "mpnet", "layer": "auto"},
+}
 CLASSIFY = """async ([texts, size]) => {
   const rows = [];
   for (let i = 0; i < texts.length; i += size) rows.push(...await model.probabilities(texts.slice(i, i + size)));
@@ -116,6 +122,13 @@ def in_python(file: Path, texts: Sequence[str]) -> Any:
     return lambda: np.concatenate([model.probabilities(part) for part in parts])
 
 
+def trained(options: dict[str, Any], data: Path | None, folder: Path) -> Artifact:
+    """Train on the first rows of SST-2, and return what was saved."""
+    rows = sst2(data, "train")[:ROWS]
+    classifier = SentenceClassifier(**options).fit([text for text, _ in rows], [label for _, label in rows])
+    return load(classifier.save(folder))
+
+
 def measure(artifact: Artifact, texts: list[str], work: Path, browser: Any, site: Path) -> dict[str, Any]:
     """Export a model and compare."""
     done = export(artifact, work / "model.onnx")
@@ -160,20 +173,23 @@ def render(parts: marks.Parts) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("texts", type=Path)
-    parser.add_argument("models", nargs="+", help="NAME=FOLDER", metavar="NAME=FOLDER")
+    parser.add_argument("models", nargs="*", metavar="MODEL", help=f"of {', '.join(MODELS)}; all, unless given")
+    parser.add_argument("--sst2", type=Path, default=None, help="SST-2's folder; fetched, unless given")
+    parser.add_argument("--mpnet", default="mpnet", help="MPNet's folder")
     given = parser.parse_args()
+    if unknown := set(given.models) - set(MODELS):
+        parser.error(f"no model {unknown.pop()!r}; these are: {', '.join(MODELS)}")
     from playwright.sync_api import sync_playwright
 
-    texts = read(given.texts).texts[:TEXTS]
+    texts = [text for text, _ in sst2(given.sst2, "test")[:TEXTS]]
     parts = marks.read(RESULTS) | {"header": {"machine": machine.facts(usable_cores()), "versions": machine.versions()}}
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         work = Path(folder)
         site = make_site(work / "site")
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        for named in given.models:
-            name, _, model = named.partition("=")
-            parts[name] = measure(load(model), texts, work, browser, site)
+        for name in given.models or MODELS:
+            options = MODELS[name] | ({"encoder": given.mpnet} if MODELS[name]["encoder"] == "mpnet" else {})
+            parts[name] = measure(trained(options, given.sst2, work / name), texts, work, browser, site)
             print(name, json.dumps(parts[name]), flush=True)
             RESULTS.write_text(json.dumps(parts, indent=1) + "\n")
         browser.close()

@@ -192,7 +192,10 @@ def _break(fault: dict[str, Any], folder: Path) -> None:
     if "largest" in fault:
         import resource
 
-        resource.setrlimit(resource.RLIMIT_FSIZE, (fault["largest"], fault["largest"]))
+        most = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (fault["largest"], most[1]))
+        # What measures the tests writes its file when all is over.
+        atexit.register(resource.setrlimit, resource.RLIMIT_FSIZE, most)
     if fault.get("bound"):
         bind()
     if "under" in fault:

@@ -134,7 +134,7 @@ def test_predict_writes_files(ending: str, model: Path, tmp_path: Path, cli: Cli
     source.write_text("\n".join(texts) + "\n")
     out = tmp_path / f"out.{ending}"
     outcome = cli("predict", model, source, "-o", out)
-    assert outcome.code == 0 and "1 texts were longer than 256 tokens" in outcome.err and outcome.out == ""
+    assert outcome.code == 0 and "1 text was longer than 256 tokens" in outcome.err and outcome.out == ""
     with out.open(newline="") as file:
         if ending == "jsonl":
             found = [json.loads(line) for line in file]

@@ -37,7 +37,7 @@ COMMANDS = {
     "train": "train {rows} -o out/model --encoder {encoder} --report out/report.html --neighbours",
     "portable": "train {rows} -o out/model --encoder {encoder} --layer last --test-size 0 --portable",
     "predict": "predict {model} {rows} -o out/labelled.tsv --cache",
-    "check-labels": "check-labels {rows} -o out/suspects.tsv --encoder {encoder}",
+    "check-labels": "check-labels {disputed} -o out/suspects.tsv --encoder {encoder}",
     "evaluate": "evaluate {model} {rows} --report out/report.html",
     "explain": "explain {model} TEXT --html out/way.html",
     "export": "export {model} out/model.onnx",
@@ -75,8 +75,10 @@ class World:
     def __init__(self, root: Path, quick: Path) -> None:
         self.root, self.encoder, self.model, self.cache = root, quick.parent / "encoder", quick, root / "cache"
         rows = everyday.topics(96, seed=4, names=everyday.TOPICS[:2])
-        everyday.write(root / "rows.tsv", rows[:48])
-        everyday.write(root / "others.tsv", rows[48:])
+        other = dict(zip(everyday.TOPICS[:2], everyday.TOPICS[1::-1], strict=True))
+        for name, half in (("rows", rows[:48]), ("others", rows[48:])):
+            everyday.write(root / f"{name}.tsv", half)
+            everyday.write(root / f"disputed-{name}.tsv", half + [(text, other[topic]) for text, topic in half])
         for name in ("machine", "tmp", "cache"):
             (root / name).mkdir()
         environment = clean(dict(os.environ)) | {"TMPDIR": str(root / "tmp")}
@@ -110,7 +112,13 @@ class Desk:
         return self.start(rows, **job).end()
 
     def start(self, rows: str = "rows.tsv", **job: Any) -> Machine:
-        given = {"rows": self.world.root / rows, "encoder": self.world.encoder, "model": self.world.model}
+        root = self.world.root
+        given = {
+            "rows": root / rows,
+            "disputed": root / f"disputed-{rows}",
+            "encoder": self.world.encoder,
+            "model": self.world.model,
+        }
         words = [TEXT if word == "TEXT" else word.format(**given) for word in COMMANDS[self.name].split()]
         environment = {"FIRSTBERT_CACHE": self.cache, "OMP_NUM_THREADS": "1"} | job.pop("environment", {})
         self.world.machine.start(*words, **{"cwd": self.folder, "environment": environment} | job)

@@ -347,7 +347,7 @@ def test_a_row_of_5_mb(quick: Path, tmp_path: Path, cli: Cli) -> None:
     for ending in ("csv", "jsonl", "parquet"):
         out = tmp_path / f"out.{ending}"
         told = cli("predict", quick, write(tmp_path / f"in.{ending}", rows), "-o", out)
-        assert told.code == 0 and "1 texts were longer than 256 tokens" in told.err
+        assert told.code == 0 and "1 text was longer than 256 tokens" in told.err
         if ending != "csv":  # csv's own reader stops at 128 kB a field
             found = read(out)
             assert [row["text"] for row in found] == [row["text"] for row in rows]

@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from firstbert import tables
-from firstbert.data import Label
+from firstbert.data import DataOptions, Label
+from firstbert.data import read as read_whole
 from firstbert.decision import Decision
 from firstbert.errors import DataError, UsageError
 from firstbert.predictor import Predictions
@@ -120,6 +121,13 @@ def write_json(tmp_path: Path, rows: list[dict[str, Any]], name: str = "in.jsonl
 def write_parquet(tmp_path: Path, table: pa.Table, name: str = "in.parquet") -> Path:
     path = tmp_path / name
     pq.write_table(table, path, row_group_size=13)
+    return path
+
+
+def write_arrow(tmp_path: Path, table: pa.Table) -> Path:
+    path = tmp_path / "in.arrow"
+    with pa.ipc.new_file(path, table.schema) as writer:
+        writer.write_table(table)
     return path
 
 
@@ -470,3 +478,34 @@ def test_what_needs_pyarrow_is_told_at_once(monkeypatch: pytest.MonkeyPatch, pat
     with pytest.raises(UsageError, match=r'pip install "firstbert\[parquet\]"'):
         format_of(path)
     assert format_of("x.csv.gz") == Format("csv", ".gz")
+
+
+def test_values_that_pythons_types_cannot_hold(tmp_path: Path) -> None:
+    far, unknown = pa.array([2**62, None, 0]), pa.array([1, None, 2])
+    odd = {
+        "zone": unknown.cast(pa.timestamp("ns", "Mars/Phobos")), "zone, ms": unknown.cast(pa.timestamp("ms", "M/P")),
+        "years": far.cast(pa.timestamp("s")), "days": pa.array([2**31 - 1, None, 0], pa.int32()).cast(pa.date32()),
+        "span": far.cast(pa.duration("s")),
+    }  # fmt: skip
+    path = write_arrow(tmp_path, pa.table({"text": ["a", "b", "c"]} | odd))
+    for ending in (".csv", ".jsonl"):
+        found = read(labelled(tmp_path, looked(path, text="text"), ending), ending)
+        first = {name: str(found[0][name]) for name in odd}
+        assert first == {"zone": "1970-01-01T00:00:00.000000001", "zone, ms": "1", "years": str(2**62),
+                         "days": str(2**31 - 1), "span": str(2**62)}  # fmt: skip
+        assert all(found[1][name] in (None, "") for name in odd)
+    with pytest.raises(DataError, match=r"can't be kept as Parquet.*write CSV or JSONL"):
+        labelled(tmp_path, looked(path, text="text"), ".parquet")
+    for name in ("zone, ms", "years", "days", "span"):
+        path = write_arrow(tmp_path, pa.table({name: odd[name], "text": ["a", "b", "c"]}))
+        with pytest.raises(DataError, match=f"{path}: column '{name}' holds what can't be read"):
+            read_whole(path, DataOptions(text=name), labelled=False)
+        asides = [aside for block in blocks(looked(path, text=name)[0]) for aside in block.bad]
+        assert [(aside.line, aside.kind) for aside in asides] == [(0, "unreadable")]
+
+
+def test_a_column_to_choose_from_that_cannot_be_read(tmp_path: Path) -> None:
+    days = pa.array([2**31 - 1, None], pa.int32()).cast(pa.date32())
+    path = write_arrow(tmp_path, pa.table({"a": days, "b": ["a", "b"]}))
+    _, faults = survey([str(path)])
+    assert [str(fault).partition(" (")[0] for fault in faults] == [f"{path}: column 'a' holds what can't be read"]

@@ -35,6 +35,8 @@ _MAGIC = (
 PARQUET, ARROW_FILE, ARROW_STREAM = b"PAR1", b"ARROW1", b"\xff\xff\xff\xff"
 UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _MOST_ROWS = 100_000_000  # read whole, as Python's own objects; a file of some bytes can say that it has more
+# What values raise that Python's types can't hold: text that is no UTF-8, the year 10,000, a time zone nobody knows.
+UNREADABLE = (ValueError, OverflowError, KeyError)
 _JSON_ENDINGS = (".jsonl", ".ndjson", ".json")
 
 
@@ -212,6 +214,11 @@ def sound(batch: Any) -> Any:
     return batch
 
 
+def unreadable(name: str, column: str, error: Exception) -> DataError:
+    """Return what is said of a column whose values can't be read."""
+    return DataError(f"{name}: column {excerpt(column)} holds what can't be read ({reason(error)}): write it anew")
+
+
 def _frame(frame: Any) -> Table:
     """Recognise a frame by what it can do, so that no frame library is ever imported."""
     name = f"{type(frame).__module__.partition('.')[0]} {type(frame).__name__}"
@@ -239,7 +246,7 @@ def _columns(name: str, names: Iterable[object], n: int, column: Callable[[int],
     def values(i: int) -> list[Any]:
         try:
             return column(i)
-        except UnicodeDecodeError:
-            raise DataError(f"{name}: column {shown[i]!r} isn't UTF-8: write it anew") from None
+        except UNREADABLE as error:
+            raise unreadable(name, shown[i], error) from None
 
     return Table(name, "row", list(range(n)), shown, len(shown), values, [], as_text=False)

@@ -15,7 +15,7 @@ from typing import Any, cast
 from firstbert.delimited import read_block
 from firstbert.errors import DataError
 from firstbert.opening import UNPACKING_ERRORS, open_raw, state_of, unpacked
-from firstbert.readers import json_row
+from firstbert.readers import UNREADABLE, json_row
 from firstbert.rows import halved, native, text_fault
 from firstbert.strict import reason
 from firstbert.survey import BATCH, CHUNK, LONGEST, Row, Source, arrow_batches, decoded, not_utf8
@@ -228,7 +228,8 @@ def _arrow(source: Source) -> Iterator[Block]:
                     batch = whole.slice(offset, BATCH)
                     yield _arrow_block(source, batch, start)
                     start += batch.num_rows
-        except (pa.ArrowException, MemoryError, *UNPACKING_ERRORS) as error:  # memory: for a size it says it has
+        # Memory runs out for a size that it says it has.
+        except (pa.ArrowException, MemoryError, *UNREADABLE, *UNPACKING_ERRORS) as error:
             raise _UnreadableError("row", start, reason(error)) from None
 
 

@@ -18,7 +18,19 @@ from firstbert.delimited import Dialect, dialect_of, open_from, quotes_meant, re
 from firstbert.errors import DataError, missing_extra
 from firstbert.opening import UNPACKING_ERRORS, ending, is_address, open_raw, state_of, unpacked
 from firstbert.progress import progress
-from firstbert.readers import ARROW_FILE, ARROW_STREAM, PARQUET, UTF16, is_json, json_lines, json_row, lines_of, sound
+from firstbert.readers import (
+    ARROW_FILE,
+    ARROW_STREAM,
+    PARQUET,
+    UNREADABLE,
+    UTF16,
+    is_json,
+    json_lines,
+    json_row,
+    lines_of,
+    sound,
+    unreadable,
+)  # fmt: skip
 from firstbert.strict import reason
 from firstbert.table import Table, excerpt
 
@@ -265,8 +277,8 @@ def _type_of(value: object) -> str:
 def _arrow_source(name: str, kind: Kind, text: str | int | None) -> Source:
     with _parquet_errors(name), open_raw(name) as raw:
         schema, rows, batches = arrow_batches(name, kind, raw)
-        first = next(iter(batches), None)
-    if len(set(schema.names)) < len(schema.names):
+        first, names = next(iter(batches), None), tuple(schema.names)
+    if len(set(names)) < len(names):
         raise DataError(f"{name}: several columns have the same name: rename them")
 
     broken = None if first is None else not_utf8(first.slice(0, 100))
@@ -276,11 +288,14 @@ def _arrow_source(name: str, kind: Kind, text: str | int | None) -> Source:
             return []
         rows = first.slice(0, 100)
         good = [k for k in range(rows.num_rows) if k not in (broken or set())]
-        return [rows.column(i)[k].as_py() for k in good]
+        try:
+            return [rows.column(i)[k].as_py() for k in good]
+        except UNREADABLE as error:
+            raise unreadable(name, names[i], error) from None
 
-    table = Table(name, "row", [], list(schema.names), len(schema.names), values, [], as_text=False)
+    table = Table(name, "row", [], list(names), len(names), values, [], as_text=False)
     at = choose_columns(table, text, None, labelled=False)[0]
-    return Source(name, kind, tuple(schema.names), schema.names[at], schema=schema, rows=rows)
+    return Source(name, kind, names, names[at], schema=schema, rows=rows)
 
 
 # Parquet and Arrow

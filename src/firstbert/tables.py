@@ -22,7 +22,9 @@ from firstbert.data import Label
 from firstbert.errors import DataError, UsageError, missing_extra
 from firstbert.opening import PACKED, bare
 from firstbert.predictor import Predictions, answer_text, label_text
+from firstbert.readers import UNREADABLE
 from firstbert.streams import Block
+from firstbert.strict import reason
 from firstbert.survey import Row, Source
 
 Kind: TypeAlias = Literal["tsv", "csv", "jsonl", "parquet"]
@@ -183,17 +185,25 @@ def _values(column: Any) -> list[Any]:
     """A column's values; nanoseconds, which Python's own times don't hold, by ISO 8601."""
     pa = _arrow("Reading Arrow")
     if pa.types.is_temporal(column.type) and getattr(column.type, "unit", "") == "ns":
-        return [value and value.replace(" ", "T", 1) for value in column.cast(pa.string()).to_pylist()]
+        return [value and value.replace(" ", "T", 1) for value in _texts(column).to_pylist()]
     try:
         return cast(list[Any], column.to_pylist())
-    except OverflowError:  # a year beyond 9999
+    except UNREADABLE:
         return [_value(value) for value in column]
+
+
+def _texts(column: Any) -> Any:
+    pa = _arrow("Reading Arrow")
+    try:
+        return column.cast(pa.string())
+    except pa.ArrowInvalid:  # a time zone that nobody knows: by UTC, as the file has it
+        return column.cast(pa.timestamp("ns")).cast(pa.string())
 
 
 def _value(scalar: Any) -> Any:
     try:
         return scalar.as_py()
-    except OverflowError:
+    except UNREADABLE:
         return getattr(scalar, "value", None) or str(scalar)  # as Parquet has it: counted from 1970
 
 
@@ -296,7 +306,10 @@ def _parquet(columns: Columns, blocks: Sequence[Block], predictions: Predictions
     for name, column in zip(columns.all[len(columns.kept) :], values, strict=True):
         table = table.append_column(columns.schema.field(name), pa.array(column, columns.schema.field(name).type))
     out = io.BytesIO()
-    pq.write_table(table, out, compression="zstd")
+    try:
+        pq.write_table(table, out, compression="zstd")
+    except pa.ArrowInvalid as error:  # such as seconds that no milliseconds hold
+        raise DataError(f"a column can't be kept as Parquet ({reason(error)}): write CSV or JSONL") from None
     pa.default_memory_pool().release_unused()  # Arrow keeps what it had once
     return out.getvalue()
 
