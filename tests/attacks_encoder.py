@@ -163,6 +163,9 @@ _TOKENIZER: list[tuple[str, list[Any]]] = [
     ]),
     ("post_processor/single", [5, "x", None, [5, 6], [_TEMPLATE[1], {"SpecialToken": {"id": ["[CLS]"],
     "type_id": 0}}]]),
+    ("post_processor/special_tokens", [{name: {"id": name, "ids": ids, "tokens": tokens} for name in ("[CLS]", "[SEP]")}
+        for ids, tokens in (([2], []), ([2, 3], ["[CLS]"]), ([], ["[CLS]"]), ([-1], ["[CLS]"]), ([True], ["[CLS]"]),
+        (2, "[CLS]"), ([2] * 100_000, ["[CLS]"] * 100_000))]),
     ("added_tokens", [5, "x", [5], [{}], [{"id": -1, "content": "a"}], [{"id": 5, "content": "a" * 2_000_000}]]),
     ("decoder", [5, {"type": "Replace", "pattern": {"Regex": _SLOW}, "content": ""}]),
     ("truncation", [5, {"direction": "Up", "max_length": -1, "strategy": "x", "stride": 0}]),

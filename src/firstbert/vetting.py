@@ -130,6 +130,15 @@ def _vet_template(single: Any, tokens: Any) -> None:
         name = token.get("id") if isinstance(token, dict) else None
         if not isinstance(name, str) or not isinstance(tokens, dict) or name not in tokens:
             raise ValueError(f"post_processor: {shown(token)} of its template is none of its special_tokens")
+        _vet_special(name, tokens[name])
+
+
+def _vet_special(name: str, facts: Any) -> None:
+    """One id, one token: the library takes several, and also one of these without the other."""
+    for key, kind in (("ids", int), ("tokens", str)):
+        values = facts.get(key) if isinstance(facts, dict) else None
+        if not isinstance(values, list) or [type(value) for value in values] != [kind]:
+            raise ValueError(f"post_processor: {shown(name)} must stand for one id and one token")
 
 
 def _vet_values(place: str, value: Any) -> None:
