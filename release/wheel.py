@@ -46,13 +46,13 @@ class Place:
         return done.stdout
 
     def pip(self, *words: str | Path) -> str:
-        """Run pip for the environment, which has none itself."""
+        """Run pip for the environment, which may have none itself."""
         return self.run(sys.executable, "-m", "pip", "--python", self.python, *words)
 
 
-def place(work: Path) -> Place:
-    """Make an empty environment: not even pip in it."""
-    venv.create(work / "env", symlinks=True)
+def place(work: Path, *, pip: bool = False) -> Place:
+    """Make an empty environment, in it not even pip unless asked for: firstbert fetches some files by it."""
+    venv.create(work / "env", symlinks=True, with_pip=pip)
     (work / "here").mkdir()
     return Place(work / "env" / "bin" / "python", work / "here")
 
@@ -124,7 +124,7 @@ def main() -> None:
     parser.add_argument("--data", help="the tutorial's: sst2, rt or a file (as it comes, unless given)")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        where = place(Path(folder))
+        where = place(Path(folder), pip=True)  # as `python -m venv` makes one
         install(where, found_wheel())
         home = where.run("python", "-c", "import firstbert; print(firstbert.__file__)").strip()
         if not home.startswith(folder):
