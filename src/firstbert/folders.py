@@ -104,32 +104,32 @@ def from_hub(repo: str, revision: str) -> EncoderFiles:
         SourceError: the hub can't be reached, or refuses.
     """
     name = repo if revision == "main" else f"{repo}@{revision}"
-    shown = f"{name} (what is here of it, downloads being switched off)" if offline() else name
-    config = _required(partial(_find_on_hub, repo, revision), "config.json", shown)
+    called = f"{name} (what is here of it, downloads being switched off)" if offline() else name
+    config = _required(partial(_find_on_hub, repo, revision), "config.json", called)
     # The commit that the first file came from is asked for the others, so that they belong together.
     commit = config.parent.name if _COMMIT.fullmatch(config.parent.name) else revision
     look = partial(_find_on_hub, repo, commit)
-    return _gather(name, shown, config, look, pinned=_COMMIT.fullmatch(revision) is not None)
+    return _gather(name, called, config, look, pinned=_COMMIT.fullmatch(revision) is not None)
 
 
 def _find_on_hub(repo: str, revision: str, filename: str) -> Path | None:
     return find(PinnedFile(Path(filename).name, None, (HubFile(repo, filename, revision),)))
 
 
-def _gather(name: str, shown: str, config: Path, look: _Look, *, pinned: bool) -> EncoderFiles:
+def _gather(name: str, called: str, config: Path, look: _Look, *, pinned: bool) -> EncoderFiles:
     tokenizer = look("tokenizer.json")
     if tokenizer is None:
         look("tokenizer_config.json")  # says whether vocab.txt is cased; tokens.py reads it beside that
         tokenizer = look("vocab.txt")
     if tokenizer is None:
-        raise EncoderError(f"{shown} {_NO_TOKENIZER}")
-    return EncoderFiles(name, config, tokenizer, _weights(look, shown), _own_pooling(look), pinned)
+        raise EncoderError(f"{called} {_NO_TOKENIZER}")
+    return EncoderFiles(name, config, tokenizer, _weights(look, called), _own_pooling(look), pinned)
 
 
-def _required(look: _Look, filename: str, shown: str) -> Path:
+def _required(look: _Look, filename: str, called: str) -> Path:
     if path := look(filename):
         return path
-    raise EncoderError(f"{shown} has no {filename}.")
+    raise EncoderError(f"{called} has no {filename}.")
 
 
 def _weights(look: _Look, called: str) -> tuple[Path, ...]:
