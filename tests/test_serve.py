@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -20,6 +22,7 @@ import pytest
 
 from conftest import Outcome
 from firstbert import SentenceClassifier, UsageError, load
+from firstbert.serve import server
 from firstbert.serve.options import ServeOptions, api_keys
 from serving import Reply, Service, ask, serve
 
@@ -430,3 +433,34 @@ def test_keys_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert api_keys(None) == ()
     with pytest.raises(UsageError, match="can't be read"):
         api_keys(tmp_path / "none")
+
+
+def connect(address: Any, stop: threading.Event, through: list[socket.socket]) -> None:
+    """Connect again and again until `stop`, and keep the connections that were made."""
+    while not stop.is_set():
+        with contextlib.suppress(OSError):
+            through.append(socket.create_connection(address, timeout=0.2))
+            time.sleep(0.001)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what it tries only Linux can")
+def test_a_held_listener_loses_no_connection() -> None:
+    for _ in range(5):
+        listener, stop = socket.create_server(("127.0.0.1", 0), backlog=100), threading.Event()
+        through: list[socket.socket] = []
+        given = (listener.getsockname(), stop, through)
+        clients = [threading.Thread(target=connect, args=given, daemon=True) for _ in range(4)]
+        for client in clients:
+            client.start()
+        time.sleep(0.02)
+        server.hold(listener)
+        taken: list[socket.socket] = []
+        while select.select([listener], [], [], 0.05)[0] and len(taken) < 300:
+            taken.append(listener.accept()[0])
+        listener.close()
+        stop.set()
+        for client in clients:
+            client.join()
+        assert 4 < len(taken) == len(through)
+        for one in (*taken, *through):
+            one.close()

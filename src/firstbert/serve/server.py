@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import gc
 import resource
 import select
 import signal
 import socket
+import struct
 import sys
 from functools import partial
 from typing import Any
@@ -32,6 +34,10 @@ HEAD_BYTES = 64_000
 KEEP_ALIVE_S = 75  # longer than proxies keep theirs
 LAME_DUCK_S = 1.0  # after SIGTERM, still taking connections, but no longer keeping them
 QUIET_S = 0.5  # without a request on any connection, before they are closed
+
+_SO_ATTACH_FILTER = 26
+# What the kernel is to do with each packet for a listener: load the byte of flags, drop it if SYN is set, else take it.
+_NO_NEW = struct.pack("HBBI" * 4, 0x30, 0, 0, 13, 0x45, 0, 1, 0x02, 0x06, 0, 0, 0, 0x06, 0, 0, 0xFFFFFFFF)
 
 
 class _Joined:
@@ -163,6 +169,8 @@ class Server(uvicorn.Server):
         self.models.log("draining")
         self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
         await self._pause(LAME_DUCK_S)
+        for listener in sockets or []:
+            hold(listener)
         await self._take_the_last(sockets or [])
         for server in self.servers:
             server.close()
@@ -179,16 +187,28 @@ class Server(uvicorn.Server):
     @staticmethod
     async def _take_the_last(listeners: list[socket.socket]) -> None:
         """Take all connections that have come in: when a listener closes, the system resets those left over."""
-        for _ in range(1000):  # so many at most: others may never stop coming
-            if not select.select(listeners, [], [], 0)[0]:
+        quiet = 0
+        for _ in range(1000):  # so many at most: where they can't be held, others may never stop coming
+            quiet = 0 if select.select(listeners, [], [], 0)[0] else quiet + 1
+            if quiet == 10:
                 return
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.001 if quiet else 0)  # one that was shaking hands is there in a moment
 
     async def _pause(self, seconds: float) -> None:
         for _ in range(int(seconds / 0.05)):
             if not self.server_state.connections or self.force_exit:
                 return
             await asyncio.sleep(0.05)
+
+
+def hold(listener: socket.socket) -> None:
+    """Let no more connections come in; those that have stay to be taken. Linux can; elsewhere nothing happens."""
+    if sys.platform == "linux":
+        program = ctypes.create_string_buffer(_NO_NEW)
+        with contextlib.suppress(OSError):
+            listener.setsockopt(
+                socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", len(_NO_NEW) // 8, ctypes.addressof(program))
+            )
 
 
 def run(options: ServeOptions) -> None:
