@@ -143,7 +143,8 @@ def test_a_part_of_it_learns_and_the_rest_stays(tmp_path: Path, small: Path, tun
     from safetensors.numpy import load_file
 
     options = FinetuneOptions(epochs=6, batch_size=8, learning_rate=3e-3, tune=tune, recipe="labels", precision="fp32")
-    finetune(SentenceClassifier(str(small)), job(tmp_path, options=options))
+    learned = finetune(SentenceClassifier(str(small)), job(tmp_path, options=options))
+    assert load(learned.save(tmp_path / "m")).facts_["finetune"]["tune"] == tune
     before = {k.removeprefix("bert."): v for k, v in load_file(small / "model.safetensors").items()}
     after = load_file(tmp_path / "work" / "encoder" / "model.safetensors")
     changed = {name for name in after if name in before and not np.allclose(after[name], before[name], atol=1e-7)}

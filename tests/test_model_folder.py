@@ -368,6 +368,17 @@ def test_a_finetuned_encoder_is_called_what_it_began_as(made: Artifact, tmp_path
     assert told(save(replace(made, training=kept), tmp_path / "n"))["encoder"]["made_with"] != "RoBERTa"
 
 
+@pytest.mark.parametrize("tune", ["all", "lora", 1, 12])
+def test_what_a_finetuning_tells_is_read_back(made: Artifact, tmp_path: Path, tune: Any) -> None:
+    more = {
+        "tune": tune, "steps": 9, "marks": [0.5, 0.75], "best_epoch": 1.5, "ended": "its time was up",
+        "frozen": {"accuracy": 0.5}, "finetuned": {"accuracy": 0.75}, "validation_rows": 4,
+        "largest_difference_from_torch": 1e-6,
+    }  # fmt: skip
+    training = {"rows": 12, "finetune": LEARNED | more}
+    assert load(save(replace(made, training=training), tmp_path / "m")).training == training
+
+
 def test_a_portable_one_has_the_encoder_in_it(made: Artifact, tmp_path: Path) -> None:
     folder = save(made, tmp_path / "m", portable=True)
     assert told(folder)["encoder"]["name"] == "encoder/"
