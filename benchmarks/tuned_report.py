@@ -272,7 +272,8 @@ def _few(machines: Sequence[Parts]) -> list[str]:
                          *(_digits(_mean(own, "seconds"), 1) for own in runs), place(parts["header"])])  # fmt: skip
     text = (
         "Accuracy on SST-2's test rows, %, by rows of each label; ± is the deviation over seeds. *Ours less SetFit* is "
-        "paired over seeds, in points, with Student's 95 % interval. Seconds are those of the training."
+        "paired over seeds, in points, with Student's 95 % interval. Seconds are those of "
+        "the whole command; SetFit's, from its first import to the trained model."
     )
     head = ["", "frozen", "`--finetune`", "SetFit", "ours less SetFit", "seeds", "frozen, s", "`--finetune`, s",
             "SetFit, s", "machine"]  # fmt: skip

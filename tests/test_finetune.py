@@ -28,7 +28,7 @@ from firstbert.errors import ArtifactError, DataError, EncoderError, UsageError
 from firstbert.finetune import Finetuning, finetune
 from firstbert.plan import FinetuneOptions
 from firstbert.trainable import Trainable
-from firstbert.tuning import Tuning
+from firstbert.tuning import Tuning, multiplies_bf16
 from test_cache import write_encoder, write_tokenizer
 from test_torch import TINY, TORCH, needs_torch
 
@@ -152,6 +152,24 @@ def test_a_part_of_it_learns_and_the_rest_stays(tmp_path: Path, small: Path, tun
     assert not any("embeddings" in name for name in changed)
     assert tune == "lora" or all(name.startswith("encoder.layer.1.") for name in changed)
     assert tune != "lora" or any(name.startswith("encoder.layer.0.") for name in changed)
+
+
+@needs_torch
+@pytest.mark.parametrize(
+    ("able", "faster"),
+    [
+        ({"cpu_name": "AMD EPYC", "avx512_bf16": True, "amx_bf16": False}, True),
+        ({"cpu_name": "Intel Xeon", "avx512_bf16": True, "amx_bf16": True}, True),
+        ({"cpu_name": "Intel Xeon", "avx512_bf16": True, "amx_bf16": False}, False),
+        ({"cpu_name": "AMD EPYC", "avx512_bf16": False, "amx_bf16": False}, False),
+        ({}, False),
+    ],
+)
+def test_bf16_where_it_is_faster(monkeypatch: pytest.MonkeyPatch, able: dict[str, Any], faster: bool) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    assert multiplies_bf16("cpu") == faster
 
 
 @needs_torch

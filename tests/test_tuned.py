@@ -147,6 +147,8 @@ def test_a_run_that_stops_goes_on_with_the_next_training(
     results = modules.tuned.measure(options, ["few"])
     assert len(results.parts) == 1 + 3 * 3
     assert sum(words[0] in ("train", "tuned_setfit") for words in calls) == 5
+    seconds = {name.split(", ")[-1]: part["seconds"] for name, part in results.parts.items() if name != "header"}
+    assert seconds == {"frozen": 61.0, "finetuned": 61.0, "setfit": 300.0}  # of the whole command
 
 
 def test_the_teacher_is_chosen_by_the_dev_rows(

@@ -330,13 +330,18 @@ def _autocast(precision: Training, device: str) -> Callable[[], contextlib.Abstr
 
 
 def multiplies_bf16(device: str) -> bool:
-    """Whether the processor multiplies bf16 itself, twice as fast as fp32."""
+    """Whether the processor multiplies bf16 itself, and faster than fp32.
+
+    Intel's do it in matrix units (AMX) alone: by AVX-512 they are half as fast in bf16, which AMD's multiply by it at
+    nearly twice the rate of fp32 (docs/decisions.md).
+    """
     import torch
 
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     able = torch.cpu.get_capabilities()
-    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+    by_vectors = bool(able.get("avx512_bf16")) and "Intel" not in str(able.get("cpu_name"))
+    return by_vectors or bool(able.get("amx_bf16"))
 
 
 def _seed(seed: int, step: int) -> int:
