@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,6 @@ from firstbert.checkpoints import Checkpoints
 from firstbert.data import from_lists
 from firstbert.errors import ArtifactError, DataError, EncoderError, UsageError
 from firstbert.finetune import Finetuning, finetune
-from firstbert.material import Material
 from firstbert.plan import FinetuneOptions
 from firstbert.trainable import Trainable
 from firstbert.tuning import Tuning, multiplies_bf16
@@ -200,6 +198,8 @@ def test_many_labels_a_text(tmp_path: Path, small: Path) -> None:
 
 @needs_torch
 def test_classes_weigh_as_asked(tmp_path: Path, small: Path) -> None:
+    from firstbert.material import Material
+
     asked = SentenceClassifier(str(small), class_weight={"up": 3.0})
     lessons = Material(asked, job(tmp_path), lambda line: None).lessons
     assert lessons.goals[:2].tolist() == [[1, 0], [0, 1]]
@@ -240,8 +240,6 @@ def test_a_student_learns_from_a_teacher_and_from_text_without_labels(tmp_path: 
     facts = found.facts_["finetune"]
     assert facts["teacher"]
     assert 100 <= facts["unlabelled"] <= 200
-    assert 0 < facts["fragments"] <= 4 * (24 + facts["unlabelled"])
-    assert any(f"{facts['fragments']:,} parts of these texts" in line for line in said)
     assert any("5 " in line and "texts without labels" in line for line in said)
     assert found.score(*rows(200, 9)) > 0.85
 
@@ -252,30 +250,6 @@ def test_a_teacher_of_other_labels_is_refused(tmp_path: Path, small: Path, class
         finetune(SentenceClassifier(str(small)), job(tmp_path, teacher=classifier.predictor_))
     with pytest.raises(UsageError, match="only be learned from with a teacher"):
         finetune(SentenceClassifier(str(small)), job(tmp_path, unlabelled=["w1"]))
-    with pytest.raises(UsageError, match="Fragments of texts can only be learned from with a teacher"):
-        finetune(SentenceClassifier(str(small)), job(tmp_path, options=replace(FAST, fragments=2)))
-
-
-@needs_torch
-def test_no_part_of_a_text_that_is_measured_on_is_learned_from(
-    tmp_path: Path, small: Path, classifier: SentenceClassifier
-) -> None:
-    texts = ["one two three four five six seven eight nine", "ten eleven twelve", "a b"]
-    measured = ["Two three four five six seven eight!", "eleven twelve"]
-    given = Finetuning(
-        from_lists(texts, ["good", "bad", "good"]), tmp_path, from_lists(measured, ["good", "bad"]),
-        teacher=classifier.predictor_, unseen=["seven eight nine"], options=replace(FAST, fragments=200),
-    )  # fmt: skip
-    found = Material(SentenceClassifier(str(small)), given, lambda line: None)
-    assert {"ten eleven", "eight nine"} < set(found.fragments)
-    assert not {"eleven twelve", "seven eight nine", "two three four five six seven eight"} & set(found.fragments)
-    assert "three four five six seven eight" not in found.fragments  # nearly all of one
-    assert len(set(found.fragments)) == len(found.fragments) > 10
-    assert len(found.lessons.ids) == 3 + len(found.fragments)
-    assert np.allclose(found.lessons.goals[3:], classifier.predictor_.predict(found.fragments).probabilities)
-    for less in ({"fragments": 0}, {"recipe": "pairs", "fragments": "auto"}):
-        other = replace(given, options=replace(given.options, **less))
-        assert not Material(SentenceClassifier(str(small)), other, lambda line: None).fragments
 
 
 # ---------------------------------------------------------------- stopped and gone on

@@ -373,13 +373,10 @@ def test_what_a_finetuning_tells_is_read_back(made: Artifact, tmp_path: Path, tu
     more = {
         "tune": tune, "steps": 9, "marks": [0.5, 0.75], "best_epoch": 1.5, "ended": "its time was up",
         "frozen": {"accuracy": 0.5}, "finetuned": {"accuracy": 0.75}, "validation_rows": 4,
-        "largest_difference_from_torch": 1e-6, "teacher": True, "unlabelled": 1234, "fragments": 5,
+        "largest_difference_from_torch": 1e-6,
     }  # fmt: skip
     training = {"rows": 12, "finetune": LEARNED | more}
-    folder = save(replace(made, training=training), tmp_path / "m")
-    assert load(folder).training == training
-    what = "the training rows and 1,234 texts without labels and 5 parts of these texts"
-    assert f"A larger model’s probabilities of {what} were learned from" in (folder / "README.md").read_text()
+    assert load(save(replace(made, training=training), tmp_path / "m")).training == training
 
 
 def test_a_portable_one_has_the_encoder_in_it(made: Artifact, tmp_path: Path) -> None:

@@ -165,9 +165,8 @@ def _finetuned(how: dict[str, Any]) -> list[str]:
         f"{how['batch_size']} rows a step, {how['precision']} on {how['device']}, {how['tune']} layers)."
     ]
     if how["teacher"]:
-        more = ((how["unlabelled"], "texts without labels"), (how.get("fragments"), "parts of these texts"))
-        what = " and ".join(["the training rows", *(f"{count:,} {kind}" for count, kind in more if count)])
-        lines.append(f"- A larger model’s probabilities of {what} were learned from as well.")
+        more = f" and {how['unlabelled']:,} texts without labels" if how["unlabelled"] else ""
+        lines.append(f"- A larger model’s probabilities of the training rows{more} were learned from as well.")
     if how.get("frozen"):
         before, after = (_percent(how[name]["accuracy"]) for name in ("frozen", "finetuned"))
         lines.append(f"- On {how['validation_rows']:,} validation rows: frozen {before} right, fine-tuned {after}.")

@@ -102,7 +102,6 @@ def train(
     validation: str | None = None,
     teacher: Path | None = None,
     unlabelled: str | None = None,
-    fragments: int | None = None,
     time_budget: str | None = None,
     epochs: float | None = None,
     batch_size: int = 32,
@@ -153,7 +152,6 @@ def train(
         validation: with --finetune, a file of rows to stop by, instead of a tenth of the training rows.
         teacher: with --finetune, a model folder whose probabilities are learned from as well.
         unlabelled: with --teacher, a file of texts without labels to learn from.
-        fragments: with --teacher, how many runs of words of each text are learned from as well; 4 unless given.
         time_budget: with --finetune, the time all of it may take: 90s, 10m, 2h. Less is trained then.
         epochs: with --finetune, how often each row is seen at most; 3, more where rows are few, unless given.
         batch_size: with --finetune, rows of a step.
@@ -198,7 +196,6 @@ def train(
     rows = reading(text, label, on_bad_row, on_duplicate, labels)
     learning = {
         "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "recipe": recipe,
-        "fragments": fragments,
         "tune": int(tune) if tune.isdigit() else tune, "precision": train_precision,
         "time_budget": time_budget and seconds(time_budget), "seed": seed,
     }  # fmt: skip

@@ -22,8 +22,8 @@ def _pair(value: Any) -> bool:
 _MEASURED: Shape = {"accuracy": _NUMBER}
 _FINETUNED: Shape = {
     "saved?": str, "encoder": str, "recipe": str, "epochs?": _NUMBER, "learning_rate?": _NUMBER, "batch_size?": int,
-    "precision?": str, "device?": str, "tune?": (int, str), "teacher?": bool, "unlabelled?": int, "fragments?": int,
-    "frozen?": _MEASURED, "finetuned?": _MEASURED, "validation_rows?": int,
+    "precision?": str, "device?": str, "tune?": (int, str), "teacher?": bool, "unlabelled?": int, "frozen?": _MEASURED,
+    "finetuned?": _MEASURED, "validation_rows?": int,
 }  # fmt: skip
 _TEST: Shape = {
     "n": int, "baseline_accuracy": _NUMBER, "accuracy?": _NUMBER, "balanced_accuracy?": _NUMBER, "macro_f1?": _NUMBER,

@@ -22,9 +22,8 @@ from firstbert.data import Examples
 from firstbert.errors import DataError, UsageError
 from firstbert.evaluate import carried_by
 from firstbert.fitting import PROMISE_SHARE, versions, weights_by_index
-from firstbert.fragments import fragments
-from firstbert.overlap import Overlap, apart
-from firstbert.plan import FRAGMENTS, FinetuneOptions, recipe_for
+from firstbert.overlap import apart
+from firstbert.plan import FinetuneOptions, recipe_for
 from firstbert.predictor import Predictor
 from firstbert.prepared import hash_of_weights
 from firstbert.targets import BoolArray, ClassIndex, DoubleArray, Targets, encode_labels, hold_out
@@ -97,9 +96,8 @@ class Material:
     def _check_teacher(self) -> None:
         if self.job.teacher is not None:
             self._columns(self.job.teacher)
-        elif self.job.unlabelled or self.job.options.fragments not in ("auto", 0):
-            what = "Texts without labels" if self.job.unlabelled else "Fragments of texts"
-            raise UsageError(f"{what} can only be learned from with a teacher (--teacher MODEL).")
+        elif self.job.unlabelled:
+            raise UsageError("Texts without labels can only be learned from with a teacher (--teacher MODEL).")
 
     def _parts(self) -> tuple[ClassIndex, ClassIndex, ClassIndex]:
         """The rows to learn from, those of them to stop by, and those to bound the errors with."""
@@ -155,7 +153,7 @@ class Material:
         """The rows to learn from, with their labels or what a teacher makes of them, and texts without labels."""
         own, targets = self.texts(self.learn), self.learn_targets
         goals, weights = targets.carried.astype(np.float32), np.asarray(targets.weight, np.float32)
-        texts = [*own, *self.unlabelled, *self.fragments]
+        texts = [*own, *self.unlabelled]
         if self.job.teacher is not None:
             told = self._taught(texts).astype(np.float32)
             goals = np.concatenate([(goals + told[: len(own)]) / 2, told[len(own) :]])
@@ -175,7 +173,8 @@ class Material:
         texts = self.job.unlabelled
         if not texts:
             return []
-        found = self._apart(texts)
+        measured = [*(self.exam.texts if self.exam else ()), *self.texts(self.held), *self.job.unseen]
+        found = apart(texts, measured)
         others = [texts[i] for i in found.kept]
         again = dict(apart(others, self.texts(self.learn)).equal)
         kept = [text for i, text in enumerate(others) if i not in again]
@@ -186,23 +185,6 @@ class Material:
             f"measured on, and {twice:,} since they stand twice or with a label: {len(kept):,} to learn from."
         )
         return kept
-
-    @cached_property
-    def fragments(self) -> list[str]:
-        """Runs of words of the texts to learn from, if there is a teacher, likewise apart from what is measured on."""
-        each = self.job.options.fragments
-        if each == "auto":
-            each = FRAGMENTS if self.job.teacher is not None and self.recipe == "labels" else 0
-        if not each:
-            return []
-        found = fragments([*self.texts(self.learn), *self.unlabelled], each, self.job.options.seed)
-        kept = [found[i] for i in self._apart(found).kept]
-        self.say(f"The teacher's word is learned on {len(kept):,} parts of these texts, too.")
-        return kept
-
-    def _apart(self, texts: Sequence[str]) -> Overlap:
-        """What of some texts is like those that the model is measured on."""
-        return apart(texts, [*(self.exam.texts if self.exam else ()), *self.texts(self.held), *self.job.unseen])
 
     def _taught(self, texts: Sequence[str]) -> DoubleArray:
         """The teacher's probabilities of N texts, (N, C), in the order of our labels."""

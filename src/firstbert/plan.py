@@ -24,7 +24,6 @@ LORA_FASTER = 10  # times the learning rate of whole layers: its matrices begin 
 _POOL = 50  # batches whose rows are sorted by length together: little padding, and still random
 _EVALUATIONS = 2  # of the validation rows in an epoch
 _LEAST_STEPS = 20  # fewer teach nothing
-FRAGMENTS = 4  # of each text, where there is a teacher
 FEW_ROWS = 200  # up to which texts are compared with each other, and none is held out
 _PAIR_EPOCHS = 16
 _MARGIN = 0.85  # of the time allowed: saving comes after, and machines aren't even
@@ -51,9 +50,7 @@ class FinetuneOptions:
         validation_size: share of the rows held out for telling when to stop, where no others are given.
         time_budget: seconds for all of it; less is trained, so that it ends in time.
         micro_tokens: the most tokens that go through the encoder at once; less where memory runs out.
-        fragments: so many runs of words of each text are learned from as well, by a teacher's word; ``"auto"``: 4 if
-            there is one and the recipe is ``"labels"``.
-        seed: of the batches, the head, dropout and the fragments.
+        seed: of the batches, the head and dropout.
     """
 
     epochs: float | Literal["auto"] = "auto"
@@ -71,7 +68,6 @@ class FinetuneOptions:
     validation_size: float = 0.1
     time_budget: float | None = None
     micro_tokens: int = 16_384
-    fragments: int | Literal["auto"] = "auto"
     seed: int = 0
 
 
@@ -88,8 +84,10 @@ def check(options: FinetuneOptions) -> None:
     _number("validation_size", options.validation_size, 0, 0.9)
     if options.time_budget is not None:
         _number("time_budget", options.time_budget, 0, math.inf)
-    for name, least in (("batch_size", 1), ("patience", 1), ("micro_tokens", 1), ("fragments", 0)):
-        _count(name, getattr(options, name), least, auto=name == "fragments")
+    for name in ("batch_size", "patience", "micro_tokens"):
+        value = getattr(options, name)
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1_000_000:
+            raise UsageError(f"The {name!r} option of fine-tuning must be an int of at least 1. Got {value!r} instead.")
     for name, value, known in (
         ("precision", options.precision, get_args(Training)),
         ("recipe", options.recipe, get_args(Recipe)),
@@ -100,15 +98,6 @@ def check(options: FinetuneOptions) -> None:
     if not whole and options.tune not in ("all", "lora"):
         raise UsageError(
             f"The 'tune' option must be 'all', 'lora' or a number of layers. Got {options.tune!r} instead."
-        )
-
-
-def _count(name: str, value: Any, least: int, *, auto: bool) -> None:
-    if auto and value == "auto":
-        return
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= 1_000_000:
-        raise UsageError(
-            f"The {name!r} option of fine-tuning must be an int of at least {least}. Got {value!r} instead."
         )
 
 

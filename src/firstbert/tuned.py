@@ -203,7 +203,6 @@ class EncoderTraining:
             "examples_per_second": course.rows / course.seconds if course.seconds else None,
             "largest_difference_from_torch": self._parity(tuning, predictor),
             "teacher": self.job.teacher is not None, "unlabelled": len(self.material.unlabelled),
-            "fragments": len(self.material.fragments),
         }  # fmt: skip
 
     def _parity(self, tuning: Tuning, predictor: Predictor) -> float:
