@@ -1,7 +1,7 @@
 """Fine-tuning against its peers: `python -m benchmarks.tuned [SECTION …]`. `make finetune` makes what it needs first.
 
 The whole of SST-2, a small encoder taught by a big one, few labels against SetFit, speed against transformers' Trainer.
-Figures go to results/finetune.json, run by run, and from there to docs/finetuning.md (tuned_report.py).
+Figures go to results/finetune.json, run by run, and from there to docs/results.md (tuned_report.py).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""results/finetune*.json → the tables of docs/finetuning.md: `python -m benchmarks.tuned_report`.
+"""results/finetune*.json → the tables of docs/results.md that are about fine-tuning: `python -m benchmarks.tuned_report`.
 
 No figure is typed by hand but the tutorial's own: a test compares the page with what is made here.
 """
@@ -19,7 +19,7 @@ from benchmarks.tables import Cell, Goal, block, goals_table, named, percent
 from benchmarks.tuned_ours import Job
 
 ROOT = Path(__file__).parent.parent
-PAGE, RESULTS = ROOT / "docs" / "finetuning.md", ROOT / "benchmarks" / "results"
+PAGE, RESULTS = ROOT / "docs" / "results.md", ROOT / "benchmarks" / "results"
 BEGIN = begin("tuned_report")
 NOTHING = "Nothing has been measured yet: `make finetune`.\n"
 SURE = 0.95  # of intervals

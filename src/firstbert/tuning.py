@@ -1,6 +1,6 @@
 """A trainable encoder, rows and a plan → the best weights that were met, and how it went.
 
-After course.py on the way of a sentence. A loop of our own: docs/finetuning.md has what it is worth against
+After course.py on the way of a sentence. A loop of our own: docs/results.md has what it is worth against
 transformers' Trainer. All that is random comes from the seed and the step, so that a run that goes on is the run that
 wasn't interrupted, bit for bit on a CPU.
 """
