@@ -27,6 +27,7 @@ from firstbert.trainable import Trainable, micro_batches
 
 _KEEP_EVERY_S = 60.0  # between states on disk, and never over a 20th of the time in writing them
 _WRITING = 20
+_PARTS, _PART_TOKENS = 4, 128  # of a batch whose texts are compared: texts of like length go through the encoder together
 
 
 class Tuning:
@@ -164,8 +165,9 @@ class Tuning:
         """
         import torch
 
+        parts = micro_batches(batch, max(_PART_TOKENS, batch.ids.size // _PARTS))  # less padding; the loss is over all
         with self.autocast():
-            vectors = self.model.vectors(batch)
+            vectors = torch.cat([self.model.vectors(part) for part in parts])
         goals = torch.from_numpy(self.lessons.goals[batch.rows]).to(vectors.device)
         unit = torch.nn.functional.normalize(vectors.float(), dim=1)
         one, other = goals[:, None], goals[None]
