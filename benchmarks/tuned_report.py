@@ -1,4 +1,4 @@
-"""results/finetune*.json → the tables of docs/results.md that are about fine-tuning: `python -m benchmarks.tuned_report`.
+"""results/finetune*.json → docs/results.md, as far as it is about fine-tuning: `python -m benchmarks.tuned_report`.
 
 No figure is typed by hand but the tutorial's own: a test compares the page with what is made here.
 """

@@ -27,7 +27,7 @@ from firstbert.trainable import Trainable, micro_batches
 
 _KEEP_EVERY_S = 60.0  # between states on disk, and never over a 20th of the time in writing them
 _WRITING = 20
-_PARTS, _PART_TOKENS = 4, 128  # of a batch whose texts are compared: texts of like length go through the encoder together
+_PARTS, _PART_TOKENS = 4, 128  # of a batch whose texts are compared: those of like length are encoded together
 
 
 class Tuning:
