@@ -39,7 +39,7 @@ COMMANDS = {
     "finetune": "make finetune SST2=FOLDER MPNET=FOLDER",
     "bulk": "make bulk SST2=FOLDER MPNET=FOLDER",
     "serve": "make serve-bench SST2=FOLDER",
-    "exported": "python -m benchmarks.exported test.tsv NAME=MODEL",
+    "exported": "python -m benchmarks.exported --sst2 FOLDER",
     "why": "make why SST2=FOLDER",
     "code": "make pages",
 }
