@@ -26,7 +26,8 @@ from firstbert.checkpoints import Checkpoints
 from firstbert.data import from_lists
 from firstbert.errors import ArtifactError, DataError, EncoderError, UsageError
 from firstbert.finetune import Finetuning, finetune
-from firstbert.plan import FinetuneOptions
+from firstbert.material import Material
+from firstbert.plan import FinetuneOptions, batch_at, plan
 from firstbert.trainable import Trainable
 from firstbert.tuning import Tuning, multiplies_bf16
 from test_cache import write_encoder, write_tokenizer
@@ -182,6 +183,27 @@ def test_pairs_teach_it_where_rows_are_few(tmp_path: Path, small: Path) -> None:
     assert "too few to hold some out" in said[0]
     frozen = SentenceClassifier(str(small)).fit(*plain_rows(64))
     assert found.score(*plain_rows(200, 9)) > frozen.score(*plain_rows(200, 9)) + 0.05
+
+
+@needs_torch
+def test_pairs_in_parts_are_the_pairs_of_the_whole_batch(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [" ".join(f"w{10 + (i * k) % 60}" for k in range(2, 4 + 3 * i)) for i in range(12)]  # of many lengths
+    learning = Material(SentenceClassifier(str(small)), Finetuning(from_lists(texts, [*"aaabababbbab"]), small), print)
+    given = plan(FinetuneOptions(recipe="pairs", batch_size=12, learning_rate=1e-3, precision="fp32"), 12, 32)
+
+    def gradients(tokens_of_a_part: int) -> tuple[float, list[np.ndarray]]:
+        monkeypatch.setattr("firstbert.tuning._PART_TOKENS", tokens_of_a_part)
+        monkeypatch.setattr("firstbert.tuning._PARTS", 10**6)
+        model = Trainable(encoder_files(str(small)), 2, "mean", 2, tune="all", dropout=0.0, device="cpu")
+        tuning = Tuning(model, learning.lessons, None, given)
+        loss = tuning._backward(batch_at(learning.lessons.ids, np.arange(12)))
+        return loss, [p.grad.numpy() for name, p in model.learning.items() if p.grad is not None]
+
+    (whole, one), (parts, other) = gradients(10**6), gradients(48)
+    assert parts == pytest.approx(whole, rel=1e-5)
+    assert len(one) == len(other) > 10
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
 
 
 @needs_torch
