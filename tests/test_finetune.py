@@ -20,9 +20,10 @@ import pytest
 
 import families
 from conftest import TEXTS, Outcome, clean
-from firstbert import SentenceClassifier, load
+from firstbert import SentenceClassifier, SentenceEncoder, load
 from firstbert.catalog import encoder_files
 from firstbert.checkpoints import Checkpoints
+from firstbert.course import Lessons
 from firstbert.data import from_lists
 from firstbert.errors import ArtifactError, DataError, EncoderError, UsageError
 from firstbert.finetune import Finetuning, finetune
@@ -266,6 +267,39 @@ def test_a_student_learns_from_a_teacher_and_from_text_without_labels(tmp_path: 
     assert found.score(*rows(200, 9)) > 0.85
 
 
+def test_hints_are_the_teachers_vectors_at_two_thirds_of_its_layers(tmp_path: Path, small: Path) -> None:
+    teacher = SentenceClassifier(str(small), layer=2).fit(*rows(40)).predictor_
+    given = job(tmp_path, 24, teacher=teacher, unlabelled=(more := rows(60, 21)[0][50:]))
+    learning = Material(SentenceClassifier(str(small)), given, print)
+    texts = [*rows(24)[0], *more]
+    vectors = SentenceEncoder(str(small), pooling="mean", layer=1).transform(texts)
+    vectors -= vectors.mean(0)
+    lessons = learning.lessons
+    assert lessons.hints is not None
+    np.testing.assert_allclose(lessons.hints, vectors / np.linalg.norm(vectors, axis=1, keepdims=True), atol=1e-5)
+    np.testing.assert_allclose(lessons.goals[24:], teacher.predict(more).probabilities, atol=1e-6)
+    one = np.asarray([[label == "down", label == "up"] for label in rows(24)[1]])
+    np.testing.assert_allclose(lessons.goals[:24], (teacher.predict(texts[:24]).probabilities + one) / 2, atol=1e-6)
+
+
+@needs_torch
+def test_vectors_come_to_point_where_hints_do(small: Path) -> None:
+    random = np.random.default_rng(0)
+    ids = [[*random.integers(10, 80, 8).tolist(), 5 + i // 32] for i in range(64)]
+    ways = np.repeat(random.normal(size=(2, 5)).astype(np.float32), 32, 0)  # one for either half of the rows
+    hints = ways / np.linalg.norm(ways, axis=1, keepdims=True)
+    nothing = np.zeros((64, 1), np.float32)
+    lessons = Lessons(ids, np.full((64, 2), 0.5, np.float32), nothing, False, hints)
+    model = Trainable(encoder_files(str(small)), 2, "mean", 2, tune="all", dropout=0.0, device="cpu", hints=5)
+    before = model.head()
+    tuning = Tuning(model, lessons, None, plan(FinetuneOptions(**vars(FAST) | {"epochs": 40}), 64, 32))
+    lost = [tuning.step(np.arange(64), step) for step in range(60)]
+    assert lost[0] > 0.5
+    assert lost[-1] < 0.05
+    for one, other in zip(before, model.head(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0.2, atol=1e-3)  # nothing was learned of labels
+
+
 @needs_torch
 def test_a_teacher_of_other_labels_is_refused(tmp_path: Path, small: Path, classifier: SentenceClassifier) -> None:
     with pytest.raises(UsageError, match=r"teacher's labels \('bad', 'good'\) are not those of the rows"):
@@ -281,8 +315,9 @@ def test_a_teacher_of_other_labels_is_refused(tmp_path: Path, small: Path, class
 def test_killed_at_any_moment_it_ends_as_if_it_had_not_been(tmp_path: Path, small: Path) -> None:
     write(tmp_path / "rows.tsv", 160)
     write(tmp_path / "validation.tsv", 40, 7)
+    SentenceClassifier(str(small)).fit(*rows(160)).save(tmp_path / "teacher")
     typed = ["train", "rows.tsv", "--validation", "validation.tsv", "--encoder", str(small), "--finetune",
-             "--test-size", "0", "--epochs", "30", "--batch-size", "8", "--recipe", "labels",
+             "--teacher", "teacher", "--test-size", "0", "--epochs", "30", "--batch-size", "8", "--recipe", "labels",
              "--learning-rate", "1e-3", "--threads", "1", "--json"]  # fmt: skip
     # A state after each step, so that there is something to kill between.
     program = "import firstbert.tuning as t, firstbert.__main__ as m; t._KEEP_EVERY_S = t._WRITING = 0.0; m.main()"
@@ -387,10 +422,10 @@ def test_a_loss_that_is_no_number_keeps_what_was_best(
 def test_with_too_little_memory_smaller_parts_go_through_and_the_result_is_the_same(
     tmp_path: Path, small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = Trainable.scores
+    whole = Trainable.vectors
     sizes: list[int] = []
 
-    def scores(self: Trainable, batch: Any) -> Any:
+    def vectors(self: Trainable, batch: Any) -> Any:
         sizes.append(batch.ids.size)
         if self.module.training and batch.ids.size > 20:
             raise RuntimeError("[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: can't allocate memory")
@@ -398,7 +433,7 @@ def test_with_too_little_memory_smaller_parts_go_through_and_the_result_is_the_s
 
     still = FinetuneOptions(**vars(FAST) | {"dropout": 0.0, "epochs": 2})
     one = finetune(SentenceClassifier(str(small)), job(tmp_path / "one", options=still))
-    monkeypatch.setattr(Trainable, "scores", scores)
+    monkeypatch.setattr(Trainable, "vectors", vectors)
     said: list[str] = []
     other = finetune(SentenceClassifier(str(small)), job(tmp_path / "other", options=still), said.append)
     assert any("Memory ran out" in line for line in said)
@@ -408,7 +443,7 @@ def test_with_too_little_memory_smaller_parts_go_through_and_the_result_is_the_s
     def never(self: Trainable, batch: Any) -> Any:
         raise RuntimeError("can't allocate memory")
 
-    monkeypatch.setattr(Trainable, "scores", never)
+    monkeypatch.setattr(Trainable, "vectors", never)
     with pytest.raises(EncoderError, match=r"fit into memory for training: give a smaller max_length"):
         finetune(SentenceClassifier(str(small)), job(tmp_path / "none"))
 

@@ -27,12 +27,15 @@ class Lessons:
         goals: (N, C) the probability that each label should get.
         weights: (N, 1), or (N, C) with many labels: how much each counts.
         many: whether each label stands for itself.
+        hints: (N, E) of length 1: where a projection of each vector should point (FitNets: Romero et al. 2015); None:
+            nowhere.
     """
 
     ids: Sequence[Sequence[int]]
     goals: FloatArray
     weights: FloatArray
     many: bool
+    hints: FloatArray | None = None
 
 
 @dataclass(frozen=True)

@@ -9,26 +9,32 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from firstbert.cache import encode
 from firstbert.catalog import encoder_files
 from firstbert.classifier import SentenceClassifier
 from firstbert.course import Exam, Lessons
 from firstbert.data import Examples
+from firstbert.engine import open_engine
 from firstbert.errors import DataError, UsageError
 from firstbert.evaluate import carried_by
+from firstbert.families import FloatArray
 from firstbert.fitting import PROMISE_SHARE, versions, weights_by_index
+from firstbert.graph import Read
 from firstbert.overlap import apart
 from firstbert.plan import FinetuneOptions, recipe_for
 from firstbert.predictor import Predictor
 from firstbert.prepared import hash_of_weights
-from firstbert.targets import BoolArray, ClassIndex, DoubleArray, Targets, encode_labels, hold_out
+from firstbert.targets import BoolArray, ClassIndex, Targets, encode_labels, hold_out
 from firstbert.tokens import Tokenizer, Tokens
 from firstbert.torch_model import shape_of
+
+_HINTED = 2 / 3  # of a teacher's layers, where hints are taken
 
 
 @dataclass(frozen=True)
@@ -154,11 +160,12 @@ class Material:
         own, targets = self.texts(self.learn), self.learn_targets
         goals, weights = targets.carried.astype(np.float32), np.asarray(targets.weight, np.float32)
         texts = [*own, *self.unlabelled]
+        hints = None
         if self.job.teacher is not None:
-            told = self._taught(texts).astype(np.float32)
+            told, hints = self._taught(texts)
             goals = np.concatenate([(goals + told[: len(own)]) / 2, told[len(own) :]])
             weights = np.concatenate([weights, np.ones((len(told) - len(own), weights.shape[1]), np.float32)])
-        return Lessons(self.ids(texts), goals, weights, targets.many)
+        return Lessons(self.ids(texts), goals, weights, targets.many, hints if self.recipe == "labels" else None)
 
     @cached_property
     def as_exam(self) -> Exam | None:
@@ -186,11 +193,23 @@ class Material:
         )
         return kept
 
-    def _taught(self, texts: Sequence[str]) -> DoubleArray:
-        """The teacher's probabilities of N texts, (N, C), in the order of our labels."""
+    def _taught(self, texts: Sequence[str]) -> tuple[FloatArray, FloatArray]:
+        """What the teacher makes of N texts: probabilities, (N, C), in the order of our labels; and hints, (N, E).
+
+        These are its vectors at two thirds of its layers, the mean over tokens, less their mean: there, a text is
+        understood, and not yet reduced to its label.
+        """
         teacher = self.job.teacher
         assert teacher is not None
-        return teacher.predict(texts, cache=self.classifier.cache).probabilities[:, self._columns(teacher)]
+        own = teacher.engine
+        inside = Read(max(1, round(_HINTED * own.prepared.architecture.layers)), "mean")
+        reads = tuple(dict.fromkeys((*own.reads, inside)))
+        encoded = encode(open_engine(teacher.encoder, reads, teacher.weights_sha256), texts, self.classifier.cache)
+        told = teacher.answer(replace(encoded, vectors=encoded.vectors[:, : len(own.reads)])).probabilities
+        hints = encoded.vectors[:, reads.index(inside)]
+        hints = hints - hints.mean(0)
+        hints /= np.linalg.norm(hints, axis=1, keepdims=True).clip(1e-9)
+        return told[:, self._columns(teacher)].astype(np.float32), hints
 
     def _columns(self, teacher: Predictor) -> list[int]:
         if set(teacher.labels) != set(self.labels) or teacher.decision.many != (self.y.ndim == 2):
@@ -218,6 +237,6 @@ class Material:
         digest.update(json.dumps(what, default=str).encode())
         lessons, exam = self.lessons, self.as_exam
         digest.update(json.dumps([lessons.ids, exam and exam.ids]).encode())
-        for array in (lessons.goals, lessons.weights, *([exam.targets.y] if exam else ())):
-            digest.update(np.ascontiguousarray(array).tobytes())
+        for array in (lessons.goals, lessons.weights, lessons.hints, exam and exam.targets.y):
+            digest.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()

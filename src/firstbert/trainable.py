@@ -40,6 +40,7 @@ class Trainable:
             learn: docs/decisions.md has what that is worth.
         dropout: share of numbers left out in training; None: as the encoder's config.json says.
         device: ``"cpu"`` or ``"cuda"``.
+        hints: E of the hints to learn from, to which vectors are projected; None: there are none.
 
     Raises:
         UsageError: the encoder has fewer layers, or an extra is missing.
@@ -48,7 +49,7 @@ class Trainable:
 
     def __init__(
         self, files: EncoderFiles, layer: int, pooling: Pooling, classes: int, *, tune: Tune, dropout: float | None,
-        device: str,
+        device: str, hints: int | None = None,
     ) -> None:  # fmt: skip
         import torch
 
@@ -60,15 +61,26 @@ class Trainable:
         _unfreeze(encoder, self.layers, tune)
         if tune == "lora":
             encoder = _with_lora(encoder)
-        head = torch.nn.Linear(int(encoder.config.hidden_size), classes, device=device)
+        width = int(encoder.config.hidden_size)
+        head = torch.nn.Linear(width, classes, device=device)
         torch.nn.init.normal_(head.weight, std=0.02)
         torch.nn.init.zeros_(head.bias)
         self.module = torch.nn.ModuleDict({"encoder": encoder, "head": head})
+        if hints is not None:
+            self.module["projection"] = torch.nn.Linear(width, hints, device=device)
         self.learning: dict[str, Any] = {n: p for n, p in self.module.named_parameters() if p.requires_grad}
 
     def scores(self, batch: Batch) -> Any:
         """Return the scores of B rows, a tensor (B, C) on the device."""
-        return self.module["head"](self.vectors(batch))
+        return self.scored(self.vectors(batch))
+
+    def scored(self, vectors: Any) -> Any:
+        """Return the scores of B vectors, a tensor (B, C)."""
+        return self.module["head"](vectors)
+
+    def pointed(self, vectors: Any) -> Any:
+        """Return where B vectors point among the hints, a tensor (B, E)."""
+        return self.module["projection"](vectors)
 
     def vectors(self, batch: Batch) -> Any:
         """Return the vectors of B rows, a tensor (B, D) on the device."""
@@ -82,8 +94,8 @@ class Trainable:
         return pooled(states, lengths, self.pooling, ids.shape[1])
 
     def depth_of(self, name: str) -> int:
-        """Return how far up a parameter stands: 0 below the first layer, L in the last one, L + 1 in the head."""
-        if name.startswith("head."):
+        """Return how far up a parameter stands: 0 below the first layer, L in the last one, L + 1 above it."""
+        if name.startswith(("head.", "projection.")):
             return len(self.layers) + 1
         return next((k for k, prefix in enumerate(self.layers, 1) if f"{prefix}." in name), 0)
 

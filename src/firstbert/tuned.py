@@ -111,9 +111,11 @@ class EncoderTraining:
         import torch
 
         torch.manual_seed(self.options.seed)  # of the head
+        hints = self.material.lessons.hints
         return Trainable(
             self.material.files, self.layer, cast("Any", self.engine.pooling), len(self.material.labels),
             tune=plan.tune, dropout=self.options.dropout, device=self.device,
+            hints=None if hints is None else hints.shape[1],
         )  # fmt: skip
 
     # -- time

@@ -139,8 +139,11 @@ class Tuning:
             return self._backward_of_pairs(batch)
         for part in micro_batches(batch, self.micro_tokens):
             with self.autocast():
-                scores = self.model.scores(part)
-            loss = self._loss(scores.float(), part.rows) / len(batch.rows)
+                vectors = self.model.vectors(part)
+                loss = self._loss(self.model.scored(vectors).float(), part.rows)
+                if self.lessons.hints is not None:
+                    loss = loss + self._off_hints(self.model.pointed(vectors).float(), part.rows)
+            loss = loss / len(batch.rows)
             loss.backward()
             total += float(loss.detach())
         return total
@@ -155,6 +158,14 @@ class Tuning:
             each = torch.nn.functional.binary_cross_entropy_with_logits(scores, goals, reduction="none") * weights
             return each.mean(1).sum()
         return -(torch.log_softmax(scores, 1) * goals * weights).sum()
+
+    def _off_hints(self, pointed: Any, rows: npt.NDArray[np.intp]) -> Any:
+        """The sum over rows of what the cosine to their hint lacks to 1."""
+        import torch
+
+        assert self.lessons.hints is not None
+        hints = torch.from_numpy(self.lessons.hints[rows]).to(pointed.device)
+        return (1 - (torch.nn.functional.normalize(pointed, dim=1) * hints).sum(1)).sum()
 
     def _backward_of_pairs(self, batch: Batch) -> float:
         """Of all pairs in the batch: texts of a label should point the same way, others be at right angles.
