@@ -57,6 +57,19 @@ def test_fewer_rows_are_seen_more_often() -> None:
     assert recipe_for(FinetuneOptions(), 201) == "labels"
 
 
+def test_where_a_teacher_labels_plenty_its_word_is_learned_fast_and_without_dropout() -> None:
+    labels = FinetuneOptions(recipe="labels")
+    own, little, much = (plan(labels, 6000, 384, unlabelled) for unlabelled in (0, 3999, 4000))
+    assert (own.epochs, own.learning_rate, own.options.dropout) == (3, 1e-4, None)
+    assert (little.epochs, little.learning_rate, little.options.dropout) == (3, 1e-4, None)
+    assert (much.epochs, much.learning_rate, much.options.dropout) == pytest.approx((2, 2e-4, 0.0), abs=0.01)
+    assert plan(labels, 1000, 384, 900).epochs == pytest.approx(6, abs=0.1)
+    given = plan(FinetuneOptions(recipe="labels", epochs=5, learning_rate=3e-5, dropout=0.2), 6000, 384, 4000)
+    assert (given.epochs, given.learning_rate, given.options.dropout) == pytest.approx((5, 3e-5, 0.2), abs=0.01)
+    pairs = FinetuneOptions(recipe="pairs")
+    assert plan(pairs, 180, 384, 170) == plan(pairs, 180, 384)
+
+
 def test_what_fits_into_the_time() -> None:
     def fitting(budget: float) -> tuple[int, object] | None:
         whole = plan(FinetuneOptions(epochs=3, time_budget=budget), 6400, 384)

@@ -26,6 +26,8 @@ _EVALUATIONS = 2  # of the validation rows in an epoch
 _LEAST_STEPS = 20  # fewer teach nothing
 FEW_ROWS = 200  # up to which texts are compared with each other, and none is held out
 _PAIR_EPOCHS = 16
+_PLENTY = 2  # texts for each labelled row that a teacher alone labels, from which it is the teacher that is learned
+_PLENTY_EPOCHS, _PLENTY_FASTER = 2, 2  # and times the learning rate
 _MARGIN = 0.85  # of the time allowed: saving comes after, and machines aren't even
 
 
@@ -34,13 +36,15 @@ class FinetuneOptions:
     """How to fine-tune.
 
     Attributes:
-        epochs: how often each row is seen at most; ``"auto"``: 3, more where there are few rows.
+        epochs: how often each row is seen at most; ``"auto"``: 3, more where there are few rows, 2 where a teacher
+            labels plenty of text.
         batch_size: rows of a step.
-        learning_rate: its peak; ``"auto"``: 1e-4 for encoders 384 wide, by the square less for wider ones.
+        learning_rate: its peak; ``"auto"``: 1e-4 for encoders 384 wide, by the square less for wider ones; twice that
+            where a teacher labels plenty of text.
         layer_decay: how much slower each layer learns than the one above it.
         weight_decay, warmup, clip: AdamW's decay; the share of steps in which the rate rises; the gradient's
             largest norm.
-        dropout: None: as the encoder's config.json says.
+        dropout: None: as the encoder's config.json says; 0 where a teacher labels plenty of text.
         patience: evaluations without a better one after which training ends; there are two an epoch.
         tune: see `Trainable`.
         recipe: ``"labels"``: the encoder learns to tell labels; ``"pairs"``: it learns to bring texts of a label
@@ -144,22 +148,27 @@ class Plan:
         return self.steps / self.per_epoch
 
 
-def plan(options: FinetuneOptions, rows: int, width: int) -> Plan:
+def plan(options: FinetuneOptions, rows: int, width: int, unlabelled: int = 0) -> Plan:
     """Return what the options come to.
 
     Args:
         options: see there.
         rows: how many there are to learn from.
         width: D of the encoder.
+        unlabelled: how many of the rows have only what a teacher says.
     """
     recipe = recipe_for(options, rows)
+    plenty = recipe == "labels" and 0 < _PLENTY * (rows - unlabelled) <= unlabelled
+    if plenty and options.dropout is None:
+        options = replace(options, dropout=0.0)
     per_epoch = math.ceil(rows / options.batch_size)
     epochs = options.epochs
     if epochs == "auto":
-        epochs = _PAIR_EPOCHS if recipe == "pairs" else _epochs(rows)
+        epochs = _PAIR_EPOCHS if recipe == "pairs" else _epochs(rows, _PLENTY_EPOCHS if plenty else 3)
     rate = options.learning_rate
     if rate == "auto":
         rate = 1e-4 * min(1.0, (384 / width) ** 2) * (LORA_FASTER if options.tune == "lora" else 1)
+        rate *= _PLENTY_FASTER if plenty else 1
     steps = max(1, round(epochs * per_epoch))
     every = max(1, min(round(per_epoch / _EVALUATIONS), math.ceil(steps / 2)))
     return Plan(recipe, steps, per_epoch, every, options.tune, rate, options)
@@ -172,9 +181,9 @@ def recipe_for(options: FinetuneOptions, rows: int) -> Literal["labels", "pairs"
     return options.recipe
 
 
-def _epochs(rows: int) -> float:
-    """3 epochs of thousands of rows; the fewer there are, the more, up to 20."""
-    return float(np.clip(6000 / rows, 3, 20))
+def _epochs(rows: int, least: int) -> float:
+    """The least, of thousands of rows; the fewer there are, the more, up to 20."""
+    return float(np.clip(6000 / rows, least, 20))
 
 
 def fit_in(whole: Plan, seconds_per_step: float, fixed: float, layers: int) -> Plan | None:

@@ -84,7 +84,8 @@ class EncoderTraining:
         material = self.material
         key = material.fingerprint(self.device)
         options = replace(self.options, recipe=material.recipe)
-        whole = planning.plan(options, len(material.lessons.ids), material.shape.width)
+        unlabelled = len(material.unlabelled)
+        whole = planning.plan(options, len(material.lessons.ids), material.shape.width, unlabelled)
         plan, seconds = self._planned(whole, key)
         if plan is None:
             material.say("There is too little time to fine-tune anything.")
@@ -114,7 +115,7 @@ class EncoderTraining:
         hints = self.material.lessons.hints
         return Trainable(
             self.material.files, self.layer, cast("Any", self.engine.pooling), len(self.material.labels),
-            tune=plan.tune, dropout=self.options.dropout, device=self.device,
+            tune=plan.tune, dropout=plan.options.dropout, device=self.device,
             hints=None if hints is None else hints.shape[1],
         )  # fmt: skip
 
