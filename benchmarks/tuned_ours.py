@@ -65,13 +65,15 @@ class Job:
 
 
 def train(tuning: Tuning, job: Job) -> dict[str, Any]:
-    """Train with no vector kept from before; return what the page needs, and all that the command says of the tuning.
+    """Train; return what the page needs, and all that the command says of the tuning.
+
+    No vector is kept from before, but those by which a teacher labels: they are the same for every seed.
 
     Raises:
         BenchError: the command failed.
     """
     threads = tuning.options.threads
-    facts, wall = tuning.command(*job.arguments, "--threads", threads, cold=True)
+    facts, wall = tuning.command(*job.arguments, "--threads", threads, cold=job.teacher is None)
     tuned = facts["finetune"] if job.finetune else {}
     saved = tuned.get("saved", "frozen")
     return {
