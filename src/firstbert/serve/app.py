@@ -1,6 +1,6 @@
 """The routes: a request → its answer.
 
-After gate.py in serve/.
+After connection.py in serve/.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.resources import files
+from itertools import compress, count
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
+from pydantic_core import to_json
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
 from firstbert import __version__, guide
 from firstbert.serve import describe, schemas
-from firstbert.serve.gate import Answer, Ask, Gate, Handler, TooLargeError, add_errors
+from firstbert.serve.gate import Answer, Ask, Gate, Handler, Known, TooLargeError, add_errors, body_of
 from firstbert.serve.models import Models
 from firstbert.serve.options import ServeOptions
 from firstbert.serve.queue import Answered, TooLateError
-from firstbert.serve.schemas import PredictRequest
 from firstbert.serve.watch import Log, Metrics
-from firstbert.targets import BoolArray
 
 _LISTED = 20  # rows named in a header
 _PAGE_HEADERS = {"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Referrer-Policy": "no-referrer"}
@@ -56,8 +56,7 @@ def create(options: ServeOptions, models: Models, metrics: Metrics, log: Log) ->
             allow_headers=["Authorization", "Content-Type", "X-Request-Id"],
             expose_headers=["X-Request-Id", "X-Truncated", "X-Unsure", "Retry-After"],
         )  # fmt: skip
-    direct = {} if options.cors else routes.direct()
-    return Gate(app, direct, options, metrics, log)
+    return Gate(app, {} if options.cors else routes.known(), options, metrics, log)
 
 
 class _Routes:
@@ -68,13 +67,13 @@ class _Routes:
         self.page = guide.render()
         self.posts: dict[str, Handler] = {"/": self.classify, "/predict": self.predict, "/explain": self.explain}
 
-    def direct(self) -> dict[str, tuple[str, str | None, Handler]]:
-        """Return what POST requests to each path are answered by: path → (route, model, handler)."""
-        found: dict[str, tuple[str, str | None, Handler]] = {}
+    def known(self) -> dict[str, Known]:
+        """Return what answers POST requests to each path."""
+        found: dict[str, Known] = {}
         for path, handler in self.posts.items():
-            found[path] = path, None, handler
+            found[path] = Known(path, None, handler)
             for name in self.models.served:
-                found[_of_model(path).format(name=name)] = _of_model(path), name, handler
+                found[_of_model(path).format(name=name)] = Known(_of_model(path), name, handler)
         return found
 
     def add_to(self, app: FastAPI) -> None:
@@ -94,8 +93,9 @@ class _Routes:
 
     def _endpoint(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
-            model = request.path_params.get("name")
-            ask = Ask(request.scope, request.receive, self.options.max_body, model)
+            ask: Ask = request.scope["ask"]
+            ask.body = await body_of(request.scope, request.receive, self.options.max_body)
+            ask.model = request.path_params.get("name")
             return (await handler(ask)).as_response()
 
         return endpoint
@@ -111,38 +111,37 @@ class _Routes:
         return await self._predict(ask, always_listed=True)
 
     async def _predict(self, ask: Ask, *, always_listed: bool) -> Answer:
-        start = time.perf_counter()
-        asked = schemas.read_predict(await ask.body())
-        texts = asked.texts
+        asked, texts = schemas.read_predict(ask.body)
         if len(texts) > self.options.max_inputs:
             raise TooLargeError(f"{len(texts):,} inputs are too many: at most {self.options.max_inputs:,} a request.")
-        with self.models.use(ask.model) as served:
-            served.metrics.stage("read", time.perf_counter() - start)
-            answered = await served.answer(texts)
-            predictor = served.artifact.predictor
-            found = schemas.answers(asked, answered, predictor.calibration)
-            headers = self._tell(ask, asked, answered, predictor.encoder.max_length)
-            served.metrics.answered(answered.predictions)
-        return Answer(json.dumps(found[0] if asked.single and not always_listed else found).encode(), headers=headers)
+        served = self.models.get(ask.model)
+        served.metrics.stage("read", time.perf_counter() - ask.start)
+        answered = await served.answer(texts)
+        ask.facts["inputs"] = len(texts)
+        headers = self._tell(ask, asked.truncate, answered) if answered.odd else {}
+        if self.log.texts:
+            ask.facts |= {"texts": texts, "labels": answered.predictions.best()}
+        found = schemas.answers(asked, answered)
+        served.metrics.answered(answered.truncated, answered.unsure)
+        return Answer(to_json(found[0] if asked.single and not always_listed else found), headers=headers)
 
-    def _tell(self, ask: Ask, asked: PredictRequest, answered: Answered, limit: int) -> dict[str, str]:
+    @staticmethod
+    def _tell(ask: Ask, truncate: bool, answered: Answered) -> dict[str, str]:
         """Note for the log, and return as headers, which texts were cut and which answers are unsure."""
-        predictions = answered.predictions
-        cut, unsure = _where(predictions.truncated), _where(predictions.unsure)
-        if cut and not asked.truncate:
+        cut, unsure = (list(compress(count(), so)) for so in (answered.truncated, answered.unsure))
+        if cut and not truncate:
+            limit = answered.predictor.encoder.max_length
             raise TooLargeError(f"inputs {_some(cut)}: longer than {limit} tokens, and truncate is false.")
-        facts = {"texts": asked.texts, "labels": predictions.best()} if self.log.texts else {}
-        ask.note(inputs=len(asked.texts), truncated=len(cut) or None, unsure=len(unsure) or None, **facts)
+        ask.facts |= {"truncated": len(cut) or None, "unsure": len(unsure) or None}
         return {name: _some(rows) for name, rows in (("X-Truncated", cut), ("X-Unsure", unsure)) if rows}
 
     async def explain(self, ask: Ask) -> Answer:
         """One text's way through the model: tokens, every layer, scores, and what each token adds to them."""
-        asked = schemas.read_explain(await ask.body())
-        with self.models.use(ask.model) as served:
-            try:
-                trace = await served.explain(asked.inputs, asked.method)
-            except TimeoutError:
-                raise TooLateError(f"No explanation within {self.options.deadline_s:g} s.") from None
+        asked = schemas.read_explain(ask.body)
+        try:
+            trace = await self.models.get(ask.model).explain(asked.inputs, asked.method)
+        except TimeoutError:
+            raise TooLateError(f"No explanation within {self.options.deadline_s:g} s.") from None
         return Answer(json.dumps(trace.as_dict()).encode())
 
     # -- GET
@@ -190,10 +189,6 @@ def _of_model(path: str) -> str:
 
 def _json(body: Any, status: int = 200) -> Response:
     return Response(json.dumps(body), status, media_type="application/json")
-
-
-def _where(rows: BoolArray) -> list[int]:
-    return [i for i, is_so in enumerate(rows.tolist()) if is_so]  # of one text or two, quicker than numpy
 
 
 def _some(rows: list[int]) -> str:

@@ -1,8 +1,7 @@
 """What stands around every request: keys, ids, the log, the counters, and how errors are answered.
 
-After models.py in serve/. Requests that are asked most often are answered from here: FastAPI's own way from the socket
-to a function (ten middlewares and a router) took a quarter of the event loop's time, and half of what it had left over
-when the encoder was busy.
+After models.py in serve/. What is asked most often takes a short way, from a connection (connection.py) to a route's
+handler; all else goes by ASGI and FastAPI to the same handlers.
 """
 
 from __future__ import annotations
@@ -12,7 +11,8 @@ import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeAlias
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
@@ -28,6 +28,8 @@ Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
+JSON = "application/json"
+GONE = 499  # as nginx has it: nobody waits for an answer any more; nobody sees it but the log
 _OPEN = ("/", "/health", "/ready", "/docs", "/openapi.json")  # for these, GET needs no key
 _KINDS = {
     401: "unauthorized", 404: "not_found", 405: "method_not_allowed", 408: "timeout", 413: "too_large",
@@ -45,71 +47,69 @@ class GoneError(Exception):
     """Nobody waits for an answer any more."""
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What goes back: JSON unless the headers say otherwise."""
+class Answer(NamedTuple):
+    """What goes back, as JSON."""
 
     body: bytes
     status: int = 200
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = MappingProxyType({})
 
     def as_response(self) -> Response:
         """Return it as FastAPI has it."""
-        return Response(self.body, self.status, {"content-type": "application/json", **self.headers})
-
-    async def send(self, send: Send) -> None:
-        """Send it."""
-        headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in self.headers.items()]
-        headers += [(b"content-type", b"application/json"), (b"content-length", str(len(self.body)).encode())]
-        await send({"type": "http.response.start", "status": self.status, "headers": headers})
-        await send({"type": "http.response.body", "body": self.body})
+        return Response(self.body, self.status, {"content-type": JSON, **self.headers})
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, eq=False)
 class Ask:
     """A request as handlers take it.
 
     Attributes:
-        scope, receive: as ASGI has them.
-        limit: the most bytes of its body.
+        body: its bytes.
         model: the name of the model it asks, if it names one.
+        start: when it began to come in, in seconds of time.perf_counter.
+        facts: what the log is to say of it.
     """
 
-    scope: Message
-    receive: Receive
-    limit: int
+    body: bytes
     model: str | None = None
-
-    async def body(self) -> bytes:
-        """Return the body.
-
-        Raises:
-            TooLargeError: it is too large; what follows is not read.
-            GoneError: the connection has ended before it was complete.
-        """
-        too_large = TooLargeError(f"The body is too large: at most {self.limit:,} bytes.")
-        length = next((value for name, value in self.scope["headers"] if name == b"content-length"), b"0")
-        if int(length) > self.limit:
-            raise too_large
-        parts: list[bytes] = []
-        size, more = 0, True
-        while more:
-            message = await self.receive()
-            if message["type"] == "http.disconnect":
-                raise GoneError
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > self.limit:
-                raise too_large
-            more = message.get("more_body", False)
-        return b"".join(parts)
-
-    def note(self, **facts: Any) -> None:
-        """Have the log say something about this request."""
-        self.scope["facts"] = facts
+    start: float = field(default_factory=time.perf_counter)
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 Handler: TypeAlias = Callable[[Ask], Awaitable[Answer]]
+
+
+class Known(NamedTuple):
+    """What answers POST requests to one path: the route as it is counted, the model that it names, the handler."""
+
+    route: str
+    model: str | None
+    handler: Handler
+
+
+async def body_of(scope: Message, receive: Receive, limit: int) -> bytes:
+    """Return a request's body.
+
+    Raises:
+        TooLargeError: it has more than `limit` bytes; what follows is not read.
+        GoneError: the connection has ended before it was complete.
+    """
+    too_large = TooLargeError(f"The body is too large: at most {limit:,} bytes.")
+    length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+    if int(length) > limit:
+        raise too_large
+    parts: list[bytes] = []
+    size, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise GoneError
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > limit:
+            raise too_large
+        more = message.get("more_body", False)
+    return b"".join(parts)
 
 
 # ---------------------------------------------------------------- errors
@@ -163,31 +163,54 @@ def add_errors(app: FastAPI) -> None:
 
 
 class Gate:
-    """The service as an ASGI application.
+    """The service as an ASGI application, and a short way past ASGI.
 
     Args:
-        app: answers what isn't answered from here.
-        direct: path → (route, model, handler) of POST requests that are.
+        app: answers what doesn't take the short way.
+        known: path → what answers POST requests to it.
         options: who may ask, and how much.
         metrics, log: what is counted and written down.
     """
 
     def __init__(
-        self, app: FastAPI, direct: Mapping[str, tuple[str, str | None, Handler]], options: ServeOptions,
-        metrics: Metrics, log: Log,
-    ) -> None:  # fmt: skip
-        self.app, self.direct, self.limit, self.metrics, self.log = app, direct, options.max_body, metrics, log
+        self, app: FastAPI, known: Mapping[str, Known], options: ServeOptions, metrics: Metrics, log: Log
+    ) -> None:
+        self.app, self.limit, self.metrics, self.log = app, options.max_body, metrics, log
+        self.known = {path.encode(): each for path, each in known.items()}
         self.keys = Keys(options.keys)
         self.new_id = RequestIds()
+
+    # -- the short way
+
+    def direct(self, path: bytes, headers: Mapping[bytes, bytes]) -> Known | None:
+        """Return what answers a POST request right away; None for one that is out of the ordinary."""
+        known = self.known.get(path)
+        if known is None or not 0 < int(headers.get(b"content-length", b"0")) <= self.limit:
+            return None
+        return known if not self.keys or self._has_key(headers.get(b"authorization")) else None
+
+    async def answer(self, known: Known, ask: Ask, request_id: str) -> Answer:
+        """Answer such a request, whatever becomes of it."""
+        try:
+            answer = await known.handler(ask)
+        except FirstbertError as error:
+            answer = refusal(error)
+        except Exception as error:
+            self._at_fault(request_id, error)
+            answer = fault()
+        self.note(request_id, "POST", known.route, answer.status, ask)
+        return answer
+
+    # -- ASGI
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        start = time.perf_counter()
         headers = dict(scope["headers"])
         scope["id"] = self.new_id(headers.get(b"x-request-id"))
+        scope["ask"] = Ask(b"")
         status = 0
 
         async def sending(message: Message) -> None:
@@ -199,40 +222,19 @@ class Gate:
 
         route = None
         try:
-            route = await self._answer(scope, headers, receive, sending)
+            if self._allowed(scope, headers.get(b"authorization")):
+                await self.app(scope, receive, sending)
+            else:
+                route = "unauthorized"
+                message = "An API key is needed: send it as 'Authorization: Bearer KEY'."
+                refused = problem(401, message, {"WWW-Authenticate": "Bearer"})
+                await refused.as_response()(scope, receive, sending)
         except GoneError:
-            status = 499  # as nginx has it; nobody sees it but the log
+            status = GONE
         except Exception as error:  # answered with 500 already
-            where = "".join(traceback.format_tb(error.__traceback__))  # its message might hold a text
-            self.log("fault", "error", id=scope["id"], kind=type(error).__name__, where=where)
-        seconds = time.perf_counter() - start
+            self._at_fault(scope["id"], error)
         route = route or str(getattr(scope.get("route"), "path", "other"))
-        self.metrics.request(route, status, seconds)
-        self.log("request", "warning" if status >= 500 else "info", id=scope["id"], method=scope["method"],
-                 route=route, status=status, ms=round(1000 * seconds, 2), **scope.get("facts", {}))  # fmt: skip
-
-    async def _answer(self, scope: Message, headers: dict[bytes, bytes], receive: Receive, send: Send) -> str | None:
-        """Answer, and return the route where FastAPI wasn't asked for it."""
-        if not self._allowed(scope, headers.get(b"authorization")):
-            message = "An API key is needed: send it as 'Authorization: Bearer KEY'."
-            await problem(401, message, {"WWW-Authenticate": "Bearer"}).send(send)
-            return "unauthorized"
-        found = self.direct.get(scope["path"]) if scope["method"] == "POST" else None
-        if found is None:
-            await self.app(scope, receive, send)
-            return None
-        route, model, handler = found
-        try:
-            answer = await handler(Ask(scope, receive, self.limit, model))
-        except FirstbertError as error:
-            answer = refusal(error)
-        except GoneError:
-            raise
-        except Exception:
-            await fault().send(send)
-            raise
-        await answer.send(send)
-        return route
+        self.note(scope["id"], scope["method"], route, status, scope["ask"])
 
     def _allowed(self, scope: Message, sent: bytes | None) -> bool:
         path, method = scope["path"], scope["method"]
@@ -240,4 +242,20 @@ class Gate:
             return True
         if method in ("GET", "HEAD") and (path in _OPEN or path.startswith("/docs/")):
             return True
+        return self._has_key(sent)
+
+    # -- both
+
+    def _has_key(self, sent: bytes | None) -> bool:
         return self.keys.allow(sent.decode("latin-1") if sent else None)
+
+    def _at_fault(self, request_id: str, error: Exception) -> None:
+        where = "".join(traceback.format_tb(error.__traceback__))  # its message might hold a text
+        self.log("fault", "error", id=request_id, kind=type(error).__name__, where=where)
+
+    def note(self, request_id: str, method: str, route: str, status: int, ask: Ask) -> None:
+        """Count a request that has ended, and write it down."""
+        seconds = time.perf_counter() - ask.start
+        self.metrics.request(route, status, seconds)
+        self.log("request", "warning" if status >= 500 else "info", id=request_id, method=method, route=route,
+                 status=status, ms=round(1000 * seconds, 2), **ask.facts)  # fmt: skip

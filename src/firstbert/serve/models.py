@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -77,10 +75,14 @@ class Served:
 
     async def answer(self, texts: list[str]) -> Answered:
         """Return the answers; see `Queue.answer`."""
-        start = time.perf_counter()
-        tokens = await self._tokens(texts)
-        self.metrics.stage("tokenize", time.perf_counter() - start)
-        return await self.queue.answer(tokens)
+        self.users += 1
+        try:
+            start = time.perf_counter()
+            tokens = await self._tokens(texts)
+            self.metrics.stage("tokenize", time.perf_counter() - start)
+            return await self.queue.answer(tokens)
+        finally:
+            self.users -= 1
 
     async def _tokens(self, texts: list[str]) -> Tokens:
         tokenizer = self.explainer.engine.tokenizer
@@ -100,7 +102,11 @@ class Served:
         self._explained += 1
         done = asyncio.get_running_loop().run_in_executor(self._explaining, self.explainer, text, method)
         done.add_done_callback(self._explained_one)
-        return await asyncio.wait_for(asyncio.shield(done), self.deadline_s)
+        self.users += 1
+        try:
+            return await asyncio.wait_for(asyncio.shield(done), self.deadline_s)
+        finally:
+            self.users -= 1
 
     def _explained_one(self, done: asyncio.Future[Trace]) -> None:
         self._explained -= 1
@@ -155,9 +161,8 @@ class Models:
         """Whether all models answer as they should, and the service isn't about to end."""
         return not self.draining and all(served.ready for served in self.served.values())
 
-    @contextmanager
-    def use(self, name: str | None) -> Iterator[Served]:
-        """Give a model for one request; it stays open that long, also if another takes its place.
+    def get(self, name: str | None) -> Served:
+        """Return the model that answers now; asked at once, it stays open till it has, also if another takes its place.
 
         Raises:
             UnknownModelError: no model is called that.
@@ -168,11 +173,7 @@ class Models:
             raise UnknownModelError(f"No model is called {name!r} here; there are {', '.join(self.served)}.")
         if not served.ready:
             raise NotReadyError(f"The model {served.name!r} isn't ready: {self.why(served)}.")
-        served.users += 1
-        try:
-            yield served
-        finally:
-            served.users -= 1
+        return served
 
     @staticmethod
     def why(served: Served) -> str:

@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
@@ -23,7 +22,6 @@ from firstbert.engine import Engine
 from firstbert.errors import FirstbertError
 from firstbert.predictor import Predictions, Predictor
 from firstbert.serve.watch import ModelMetrics
-from firstbert.targets import BoolArray, DoubleArray
 from firstbert.tokens import Tokens
 
 _TOGETHER = 128  # texts that are put together at a time, at most
@@ -49,26 +47,46 @@ class TooLateError(FirstbertError):
     http_status = 504
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, eq=False)
 class Answered:
-    """N texts' scores, (N, C), and what comes of them."""
+    """What N texts are answered. Plain lists: of one text, quicker than arrays.
 
-    scores: DoubleArray
-    predictions: Predictions
+    Attributes:
+        predictor: the model.
+        scores, probabilities: C numbers for each text.
+        truncated: whether each text was cut.
+        unsure: whether each answer is not to be relied on.
+    """
+
+    predictor: Predictor
+    scores: list[list[float]]
+    probabilities: list[list[float]]
+    truncated: list[bool]
+    unsure: list[bool]
+
+    @property
+    def odd(self) -> bool:
+        """Whether a text was cut or an answer is unsure."""
+        return True in self.truncated or True in self.unsure
+
+    @property
+    def predictions(self) -> Predictions:
+        """The answers as every other door has them."""
+        predictor = self.predictor
+        probabilities, truncated = np.array(self.probabilities), np.array(self.truncated, np.bool_)
+        return Predictions(predictor.labels, probabilities, truncated, predictor.decision)
 
 
-@dataclass(eq=False)
+@dataclass(slots=True, eq=False)
 class _Request:
-    """One request's texts on their way."""
+    """One request's texts on their way: what they are answered, and how many aren't yet."""
 
-    scores: DoubleArray
-    probabilities: DoubleArray
-    truncated: BoolArray
+    answered: Answered
     left: int
     done: asyncio.Future[Answered]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Waiting:
     """One text that waits: its ids, whose it is and which of that request's, and since when."""
 
@@ -78,12 +96,13 @@ class _Waiting:
     since: float
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, eq=False)
 class _Encoded:
-    """What a worker makes of a batch: scores and probabilities, (B, C), and the seconds it took."""
+    """What a worker makes of a batch: for each of B texts what `Answered` has, and the seconds it took."""
 
-    scores: DoubleArray
-    probabilities: DoubleArray
+    scores: list[list[float]]
+    probabilities: list[list[float]]
+    unsure: list[bool]
     seconds: float
 
 
@@ -116,10 +135,8 @@ class Queue:
         self._refuse_if_full()
         loop = asyncio.get_running_loop()
         n = len(tokens.ids)
-        shape = (n, len(self.predictor.labels))
-        request = _Request(
-            np.empty(shape), np.empty(shape), np.array(tokens.truncated, np.bool_), n, loop.create_future()
-        )
+        answered = Answered(self.predictor, [[]] * n, [[]] * n, tokens.truncated, [False] * n)
+        request = _Request(answered, n, loop.create_future())
         now = time.perf_counter()
         self.waiting.extend(_Waiting(ids, request, row, now) for row, ids in enumerate(tokens.ids))
         self.tokens += sum(map(len, tokens.ids))
@@ -156,8 +173,7 @@ class Queue:
             batch, texts = found
             alone = self.running == 0 and not self.waiting
             self.running += 1
-            done = asyncio.get_running_loop().run_in_executor(self.workers, self._encode, batch, alone)
-            done.add_done_callback(partial(self._finish, texts))
+            self.workers.submit(self._work, asyncio.get_running_loop(), batch, texts, alone)
 
     def _next(self) -> tuple[Batch, list[_Waiting]] | None:
         """Take the batch of the text that waits longest, as if all that wait longest were put together now."""
@@ -185,35 +201,44 @@ class Queue:
                 texts.append(text)
         return texts
 
-    def _encode(self, batch: Batch, alone: bool) -> _Encoded:
+    def _work(self, loop: asyncio.AbstractEventLoop, batch: Batch, texts: list[_Waiting], alone: bool) -> None:
         """In a worker."""
+        found: _Encoded | BaseException
+        try:
+            found = self._encode(batch, alone)
+        except BaseException as error:
+            found = error
+        loop.call_soon_threadsafe(self._finish, texts, found)
+
+    def _encode(self, batch: Batch, alone: bool) -> _Encoded:
         start = time.perf_counter()
         session = self.engine.session_alone if alone else self.engine.session
         vectors = np.stack(session(batch), axis=1)  # (B, K, D)
         scores = self.predictor.head.scores(vectors.reshape(len(vectors), -1))
-        return _Encoded(scores, self.predictor.calibration.probabilities(scores), time.perf_counter() - start)
+        probabilities = self.predictor.calibration.probabilities(scores)
+        unsure = self.predictor.decision.unsure(probabilities)
+        return _Encoded(scores.tolist(), probabilities.tolist(), unsure.tolist(), time.perf_counter() - start)
 
-    def _finish(self, texts: list[_Waiting], future: asyncio.Future[_Encoded]) -> None:
+    def _finish(self, texts: list[_Waiting], found: _Encoded | BaseException) -> None:
         self.running -= 1
-        if error := future.exception():
+        if isinstance(found, BaseException):
             for each in texts:
                 if not each.request.done.done():
-                    each.request.done.set_exception(error)
+                    each.request.done.set_exception(found)
         else:
-            found = future.result()
             self._note(texts, found.seconds)
             for row, text in enumerate(texts):
-                self._place(text, found.scores[row], found.probabilities[row])
+                self._place(text, found, row)
         self._start()
 
-    def _place(self, text: _Waiting, scores: DoubleArray, probabilities: DoubleArray) -> None:
-        request = text.request
-        request.scores[text.row], request.probabilities[text.row] = scores, probabilities
+    @staticmethod
+    def _place(text: _Waiting, found: _Encoded, row: int) -> None:
+        request, answered, i = text.request, text.request.answered, text.row
+        answered.scores[i], answered.probabilities[i] = found.scores[row], found.probabilities[row]
+        answered.unsure[i] = found.unsure[row]
         request.left -= 1
         if not request.left and not request.done.done():
-            labels, decision = self.predictor.labels, self.predictor.decision
-            predictions = Predictions(labels, request.probabilities, request.truncated, decision)
-            request.done.set_result(Answered(request.scores, predictions))
+            request.done.set_result(answered)
 
     def _note(self, texts: list[_Waiting], seconds: float) -> None:
         tokens = sum(len(each.ids) for each in texts)

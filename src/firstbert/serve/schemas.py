@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from firstbert.calibration import Calibration
 from firstbert.errors import FirstbertError
 from firstbert.predictor import label_text
 from firstbert.rows import KINDS, VISIBLE, text_fault
@@ -103,15 +103,16 @@ class Problem(BaseModel):
     error_type: str
 
 
-def read_predict(body: bytes) -> PredictRequest:
-    """Return the request that a body holds.
+def read_predict(body: bytes) -> tuple[PredictRequest, list[str]]:
+    """Return the request that a body holds, and its texts.
 
     Raises:
         RefusedError: it holds none; the message names what is wrong, and where.
     """
     request = _parsed(PredictRequest, body)
-    _check(request.texts, single=request.single)
-    return request
+    texts = request.texts
+    _check(texts, single=request.single)
+    return request, texts
 
 
 def read_explain(body: bytes) -> ExplainRequest:
@@ -158,27 +159,25 @@ def _more(n: int) -> list[str]:
     return [f"and {n - _SHOWN:,} more"] if n > _SHOWN else []
 
 
-def answers(
-    request: PredictRequest, answered: Answered, calibration: Calibration
-) -> list[list[dict[str, Any]]] | list[dict[str, Any]]:
+def answers(request: PredictRequest, answered: Answered) -> list[list[dict[str, Any]]] | list[dict[str, Any]]:
     """Return what each text is answered: labels with their scores, best first, or records where details are wanted.
 
     Args:
         request: what was asked.
         answered: its texts' scores and what the model makes of them.
-        calibration: the model's own way from scores to probabilities.
     """
     parameters = request.parameters or _NONE
-    predictions, function = answered.predictions, parameters.function_to_apply
+    function = parameters.function_to_apply
     if parameters.details:
-        return predictions.records()
-    values = predictions.probabilities
+        return answered.predictions.records()
+    values = answered.probabilities
     if request.raw_scores or function == "none":
         values = answered.scores
     elif function is not None:
-        values = replace(calibration, many=function == "sigmoid").probabilities(answered.scores)
-    names = [label_text(label) for label in predictions.labels]
-    rows = (sorted(zip(names, row, strict=True), key=_by_score) for row in values.tolist())
+        calibration = replace(answered.predictor.calibration, many=function == "sigmoid")
+        values = calibration.probabilities(np.array(answered.scores)).tolist()
+    names = [label_text(label) for label in answered.predictor.labels]
+    rows = (sorted(zip(names, row, strict=True), key=_by_score) for row in values)
     return [[{"label": name, "score": score} for name, score in row[: parameters.top_k]] for row in rows]
 
 

@@ -1,7 +1,7 @@
-"""Connections, signals, and the end: uvicorn, with what it leaves open.
+"""Signals, and the end: uvicorn, with what it leaves open.
 
-Last of serve/. uvicorn has no bound on the time and the size of a request's head, and closes idle connections at once
-when it is to end; a request that is on its way there at that moment would be lost.
+Last of serve/. uvicorn closes idle connections at once when it is to end; a request that is on its way there at that
+moment would be lost.
 """
 
 from __future__ import annotations
@@ -20,17 +20,15 @@ from functools import partial
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from firstbert.errors import UsageError
 from firstbert.serve.app import create
-from firstbert.serve.gate import problem
+from firstbert.serve.connection import Guarded
 from firstbert.serve.models import Models
 from firstbert.serve.options import ServeOptions
 from firstbert.serve.watch import Log, Metrics
 from firstbert.terminal import note
 
-HEAD_BYTES = 64_000
 KEEP_ALIVE_S = 75  # longer than proxies keep theirs
 LAME_DUCK_S = 1.0  # after SIGTERM, still taking connections, but no longer keeping them
 QUIET_S = 0.5  # without a request on any connection, before they are closed
@@ -38,103 +36,6 @@ QUIET_S = 0.5  # without a request on any connection, before they are closed
 _SO_ATTACH_FILTER = 26
 # What the kernel is to do with each packet for a listener: load the byte of flags, drop it if SYN is set, else take it.
 _NO_NEW = struct.pack("HBBI" * 4, 0x30, 0, 0, 13, 0x45, 0, 1, 0x02, 0x06, 0, 0, 0, 0x06, 0, 0, 0xFFFFFFFF)
-
-
-class _Joined:
-    """A transport that sends what is written in one go, an answer's head and body, at once."""
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport, self._loop = transport, loop
-        self._parts: list[bytes] = []
-
-    def write(self, data: bytes) -> None:
-        """Send this soon."""
-        if not self._parts:
-            self._loop.call_soon(self._send)
-        self._parts.append(data)
-
-    def close(self) -> None:
-        """Send what is left, then close."""
-        self._send()
-        self._transport.close()
-
-    def _send(self) -> None:
-        parts, self._parts = self._parts, []
-        if parts:
-            self._transport.write(b"".join(parts))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-
-class Guarded(HttpToolsProtocol):
-    """A connection that must bring each request within a time, and its head within a size."""
-
-    def __init__(self, *given: Any, read_timeout_s: float, **named: Any) -> None:
-        super().__init__(*given, **named)
-        self.read_timeout_s = read_timeout_s
-
-    def connection_made(self, transport: Any) -> None:
-        """Start the clock: who connects must ask."""
-        super().connection_made(_Joined(transport, self.loop))  # type: ignore[arg-type]
-        self.head_bytes = 0
-        self.in_head = True
-        self.clock: asyncio.TimerHandle | None = self.loop.call_later(self.read_timeout_s, self._too_slow)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clock."""
-        self._stop_clock()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        """Count the head's bytes."""
-        if self.in_head:
-            self.head_bytes += len(data)
-        super().data_received(data)
-        if self.in_head and self.head_bytes > HEAD_BYTES:
-            self._end(431, f"The request's head is longer than {HEAD_BYTES:,} bytes.")
-
-    def on_message_begin(self) -> None:
-        """Start the clock for one more request."""
-        self.in_head = True
-        self.head_bytes = 0
-        self._stop_clock()
-        self.clock = self.loop.call_later(self.read_timeout_s, self._too_slow)
-        super().on_message_begin()
-
-    def on_headers_complete(self) -> None:
-        """From here on the application bounds the size."""
-        self.in_head = False
-        super().on_headers_complete()
-
-    def on_message_complete(self) -> None:
-        """It is all here."""
-        self._stop_clock()
-        super().on_message_complete()
-
-    @property
-    def busy(self) -> bool:
-        """Whether a request has begun that isn't answered yet."""
-        begun = self.in_head and self.head_bytes > 0
-        return begun or (self.cycle is not None and not self.cycle.response_complete)
-
-    def _stop_clock(self) -> None:
-        if self.clock is not None:
-            self.clock.cancel()
-            self.clock = None
-
-    def _too_slow(self) -> None:
-        self._end(408, f"The request wasn't complete within {self.read_timeout_s:g} s.")
-
-    def _end(self, status: int, message: str) -> None:
-        """Say why, unless an answer is being sent already, and close."""
-        if self.transport.is_closing():
-            return
-        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
-            body = problem(status, message).body
-            head = f"HTTP/1.1 {status} Error\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
-            self.transport.write(f"{head}connection: close\r\n\r\n".encode() + body)
-        self.transport.close()
 
 
 class Server(uvicorn.Server):
@@ -228,9 +129,10 @@ def run(options: ServeOptions) -> None:
     except BaseException:
         listener.close()
         raise
-    guarded: Any = partial(Guarded, read_timeout_s=options.read_timeout_s)
+    gate = create(options, models, metrics, log)
+    guarded: Any = partial(Guarded, gate=gate, read_timeout_s=options.read_timeout_s)
     config = uvicorn.Config(
-        create(options, models, metrics, log), http=guarded, ws="none", loop="auto", log_config=None, access_log=False,
+        gate, http=guarded, ws="none", loop="auto", log_config=None, access_log=False,
         server_header=False, proxy_headers=False, limit_concurrency=options.max_connections,
         timeout_keep_alive=KEEP_ALIVE_S, timeout_graceful_shutdown=int(options.deadline_s) + 5, lifespan="on",
     )  # fmt: skip

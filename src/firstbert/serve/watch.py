@@ -29,11 +29,10 @@ from prometheus_client import (
     generate_latest,
 )
 
-from firstbert.predictor import Predictions
-
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _TOKENS = (8, 16, 32, 64, 128, 192, 256, 384, 512, 1024, 4096, 16384)
 _LOG_S = 0.1  # after which lines are written
+_written = json.JSONEncoder(default=str).encode  # json.dumps would make one for each line
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
@@ -96,7 +95,7 @@ class Log:
             return
         line = {"time": _utc(time.time_ns() // 1_000_000), "level": level, "event": event}
         line |= {name: value for name, value in facts.items() if value is not None}
-        self._lines.append(json.dumps(line, default=str) + "\n")
+        self._lines.append(_written(line) + "\n")
         if event != "request":
             self.flush()
         elif len(self._lines) == 1:
@@ -208,13 +207,12 @@ class ModelMetrics:
         for each in waited:
             self.stage("queue", each)
 
-    def answered(self, predictions: Predictions) -> None:
-        """Count what was answered."""
-        self._answered.inc(len(predictions.truncated))
-        if predictions.truncated.any():
-            self._truncated.inc(int(predictions.truncated.sum()))
-        if predictions.unsure.any():
-            self._unsure.inc(int(predictions.unsure.sum()))
+    def answered(self, truncated: Sequence[bool], unsure: Sequence[bool]) -> None:
+        """Count what was answered: whether each text was cut, and whether its answer is unsure."""
+        self._answered.inc(len(truncated))
+        for counter, found in ((self._truncated, truncated), (self._unsure, unsure)):
+            if any(found):
+                counter.inc(sum(found))
 
     def ready(self, is_so: bool) -> None:
         """Note whether the model may answer."""

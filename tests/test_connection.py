@@ -1,0 +1,237 @@
+"""A client's connection: which requests take the short way, and that nobody can tell from the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.server import ServerState
+
+from firstbert.serve.connection import Direct, Guarded
+from firstbert.serve.gate import Answer, Ask, Gate, Known
+from firstbert.serve.options import ServeOptions
+from firstbert.serve.watch import Log, Metrics
+from serving import Service, serve
+
+KEY = "a-key-for-the-tests-0123456789"
+BODY = b'{"inputs": "What a joy."}'
+
+
+def wire(*lines: str, first: str = "POST /predict HTTP/1.1", body: bytes = BODY, length: bool = True) -> bytes:
+    head = [first, "Host: x", *lines, *([f"Content-Length: {len(body)}"] if length else [])]
+    return ("\r\n".join(head) + "\r\n\r\n").encode() + body
+
+
+def chunked(body: bytes) -> bytes:
+    return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (body[:7], body[7:], b""))
+
+
+CHUNKED = wire("Transfer-Encoding: chunked", body=chunked(BODY), length=False)
+
+
+# ---------------------------------------------------------------- which way
+
+
+class Transport(asyncio.Transport):
+    def __init__(self) -> None:
+        super().__init__({"peername": ("127.0.0.1", 1), "sockname": ("127.0.0.1", 2)})
+        self.sent, self.closed = b"", False
+
+    def write(self, data: Any) -> None:
+        self.sent += data
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+
+def connection(**options: Any) -> tuple[Guarded, Transport]:
+    """A connection to a service that answers each body with itself."""
+
+    async def echo(ask: Ask) -> Answer:
+        if b"fault" in ask.body:
+            raise RuntimeError
+        return Answer(ask.body)
+
+    known = {"/predict": Known("/predict", None, echo)}
+    gate = Gate(FastAPI(), known, ServeOptions(("m",), max_body=1000, **options), Metrics(), Log(quiet=True))
+    config = uvicorn.Config(gate, ws="none", log_config=None, limit_concurrency=options.get("max_connections"))
+    made, transport = Guarded(config, ServerState(), {}, gate=gate, read_timeout_s=0.05), Transport()
+    made.connection_made(transport)
+    return made, transport
+
+
+@pytest.mark.parametrize(
+    ("sent", "options", "short"),
+    [
+        (wire(), {}, True),
+        (wire("X-Request-Id: a", "Connection: close"), {}, True),
+        (wire(f"Authorization: Bearer {KEY}"), {"keys": (KEY,)}, True),
+        (wire(), {"keys": (KEY,)}, False),
+        (wire("Authorization: Bearer wrong"), {"keys": (KEY,)}, False),
+        (CHUNKED, {}, False),
+        (wire("Expect: 100-continue"), {}, False),
+        (wire("Connection: Upgrade", "Upgrade: h2c"), {}, False),
+        (wire(first="POST /predict HTTP/1.0"), {}, False),
+        (wire(first="PUT /predict HTTP/1.1"), {}, False),
+        (wire(first="POST /predict?a=b HTTP/1.1"), {}, False),
+        (wire(first="POST /other HTTP/1.1"), {}, False),
+        (wire(body=b"a" * 1000), {}, True),
+        (wire(body=b"a" * 1001), {}, False),
+        (wire(body=b""), {}, False),
+        (wire(), {"max_connections": 2}, True),
+    ],
+)  # fmt: skip
+def test_which_requests_take_the_short_way(sent: bytes, options: dict[str, Any], short: bool) -> None:
+    async def send() -> bool:
+        made, _ = connection(**options)
+        made.data_received(sent)
+        taken = isinstance(made.cycle, Direct)
+        await asyncio.sleep(0)
+        made.connection_lost(None)
+        for task in made.tasks:
+            task.cancel()
+        return taken
+
+    assert asyncio.run(send()) == short
+
+
+def test_beyond_the_most_connections_none_does() -> None:
+    async def send() -> bool:
+        made, _ = connection(max_connections=2)
+        made.connections.add(Guarded)  # type: ignore[arg-type]
+        made.data_received(wire())
+        return isinstance(made.cycle, Direct)
+
+    assert not asyncio.run(send())
+
+
+def test_a_fault_is_answered_and_the_connection_goes_on() -> None:
+    async def send() -> bytes:
+        made, transport = connection()
+        for body in (b"fault", b"[1]"):
+            made.data_received(wire(body=body))
+            await asyncio.sleep(0.01)
+        return transport.sent
+
+    first, second = asyncio.run(send()).split(b"HTTP/1.1 ")[1:]
+    assert first.startswith(b"500 ") and b"A fault of this service" in first
+    assert second.startswith(b"200 ") and second.endswith(b"\r\n\r\n[1]")
+
+
+def test_who_reads_no_answers_is_written_no_more() -> None:
+    async def send() -> tuple[bytes, bytes]:
+        made, transport = connection()
+        made.pause_writing()
+        made.data_received(wire())
+        await asyncio.sleep(0.01)
+        before = transport.sent
+        made.resume_writing()
+        await asyncio.sleep(0.01)
+        return before, transport.sent
+
+    before, after = asyncio.run(send())
+    assert not before and after.endswith(BODY)
+
+
+def test_a_body_that_stops_coming_is_given_up() -> None:
+    async def send() -> tuple[bytes, bool]:
+        made, transport = connection()
+        made.data_received(wire())  # in time: its clock must not end what follows
+        await asyncio.sleep(0.1)
+        assert not transport.closed
+        made.data_received(wire()[:-3])
+        await asyncio.sleep(0.1)
+        return transport.sent, transport.closed
+
+    sent, closed = asyncio.run(send())
+    assert closed and b"HTTP/1.1 408 " in sent
+
+
+# ---------------------------------------------------------------- what comes back
+
+
+@pytest.fixture(scope="module")
+def service(quick: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with serve([quick], tmp_path_factory.mktemp("connection")) as running:
+        yield running
+
+
+def talk(service: Service, *parts: bytes, pause: float = 0.0) -> list[tuple[str, list[str], bytes]]:
+    """Send parts one by one; return status, names of headers and body of each answer till the connection ends."""
+    got = b""
+    with socket.create_connection(("127.0.0.1", service.port), timeout=20) as s:
+        for part in parts:
+            s.sendall(part)
+            time.sleep(pause)
+        while piece := s.recv(65536):
+            got += piece
+    answers = []
+    while got:
+        head, _, rest = got.partition(b"\r\n\r\n")
+        status, *lines = head.decode().split("\r\n")
+        if " 100 " not in status:
+            length = int(re.search(r"content-length: (\d+)", head.decode()).group(1))  # type: ignore[union-attr]
+            answers.append((status[9:12], sorted(line.partition(":")[0] for line in lines), rest[:length]))
+            rest = rest[length:]
+        got = rest
+    return answers
+
+
+def test_the_answer_is_the_same_on_both_ways(service: Service) -> None:
+    close = "Connection: close"
+    plain = wire(close)
+    ((status, names, body),) = talk(service, plain)
+    assert status == "200" and {"date", "x-request-id", "content-type", "connection"} <= set(names)
+    pieces = [plain[i : i + 9] for i in range(0, len(plain), 9)]
+    for parts in (
+        pieces,
+        [wire("Transfer-Encoding: chunked", close, body=chunked(BODY), length=False)],
+        [wire("Expect: 100-continue", close)],
+        [wire(close, first="POST /predict?a=b HTTP/1.1")],
+        [wire(first="POST /predict HTTP/1.0")],
+    ):
+        assert talk(service, *parts, pause=0.002) == [("200", names, body)]
+
+
+@pytest.mark.parametrize("body", [b'{"inputs": ""}', b"{", b'{"inputs": "a", "parameters": {"top_k": 0}}'])
+def test_so_is_a_refusal(service: Service, body: bytes) -> None:
+    short = talk(service, wire("Connection: close", body=body))
+    long = talk(service, wire("Transfer-Encoding: chunked", "Connection: close", body=chunked(body), length=False))
+    assert short == long
+    assert short[0][0] == "422"
+
+
+def test_requests_sent_together_are_answered_in_their_order(service: Service) -> None:
+    inputs = ["a", "b c", "d e f", "what a very long day it was"]
+    bodies = [json.dumps({"inputs": text, "parameters": {"details": True}}).encode() for text in inputs]
+    alone = [talk(service, wire("Connection: close", body=body))[0][2] for body in bodies]
+    together = b"".join(wire(*["Connection: close"] * (body is bodies[-1]), body=body) for body in bodies)
+    assert [body for _, _, body in talk(service, together)] == alone
+    assert len(set(alone)) == len(alone)
+
+
+def test_a_client_that_leaves_in_the_middle_is_written_down(service: Service) -> None:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=20) as s:
+        s.sendall(wire("X-Request-Id: gone-1")[:-5])
+        time.sleep(0.1)
+    until = time.monotonic() + 10
+    while not (found := [line for line in service.events("request") if line["id"] == "gone-1"]):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert (found[0]["status"], found[0]["route"]) == (499, "/predict")
