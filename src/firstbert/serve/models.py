@@ -15,6 +15,8 @@ from firstbert.artifact import Artifact, GoldenCheck, check_golden, load
 from firstbert.errors import FirstbertError
 from firstbert.explain import Explainer, Method, Trace
 from firstbert.predictor import label_text
+from firstbert.prepared import Prepared
+from firstbert.serve.mapped import bring_in
 from firstbert.serve.options import ServeOptions
 from firstbert.serve.queue import Answered, Queue, QueueFullError
 from firstbert.serve.watch import Log, Metrics, ModelMetrics
@@ -53,20 +55,33 @@ class Served:
         self.golden: GoldenCheck | None = None
         self.users = 0
         self._explaining = ThreadPoolExecutor(1, thread_name_prefix="explain")
-        self._explained = 0
+        self._explained, self._inside = 0, False
 
     def check(self) -> GoldenCheck:
-        """Compute the golden texts, which also brings all that answers into memory, and note what came of it."""
-        self.golden = check_golden(self.artifact)
+        """Compute the golden texts, bring all that answers into memory, and note what came of it."""
+        golden = check_golden(self.artifact)
         texts = [text for text, _ in self.artifact.golden]
         start = time.perf_counter()
         self.artifact.predictor.predict(texts)
         tokens = sum(map(len, self.explainer.engine.tokenizer(texts).ids))
         self.queue.seconds_per_token = (time.perf_counter() - start) * self.explainer.engine.threads / tokens
-        for text in texts:  # alone, a text has all threads to itself: another session
-            self.artifact.predictor.predict([text])
-        self.metrics.ready(self.golden.passed)
-        return self.golden
+        self._warm(texts)
+        self.golden = golden  # from here on it is ready
+        self.metrics.ready(golden.passed)
+        return golden
+
+    def _warm(self, texts: list[str]) -> None:
+        """Take now the memory that the largest batches need, and that of the weights."""
+        predict, engine = self.artifact.predictor.predict, self.explainer.engine
+        long = f"{texts[0]} " * engine.options.max_length
+        predict([f"{i} {long}" for i in range(engine.threads)])  # side by side
+        for text in (*texts, long):  # alone, a text has all threads to itself: another session
+            predict([text])
+        self._bring_in()
+
+    def _bring_in(self) -> None:
+        if isinstance(prepared := self.explainer.engine.prepared, Prepared):
+            bring_in(prepared.folder)
 
     @property
     def ready(self) -> bool:
@@ -100,13 +115,21 @@ class Served:
         if self._explained >= _EXPLAINED:
             raise QueueFullError(1)
         self._explained += 1
-        done = asyncio.get_running_loop().run_in_executor(self._explaining, self.explainer, text, method)
+        done = asyncio.get_running_loop().run_in_executor(self._explaining, self._explain, text, method)
         done.add_done_callback(self._explained_one)
         self.users += 1
         try:
             return await asyncio.wait_for(asyncio.shield(done), self.deadline_s)
         finally:
             self.users -= 1
+
+    def _explain(self, text: str, method: Method) -> Trace:
+        """In a thread; the first one opens a session."""
+        trace = self.explainer(text, method)
+        if not self._inside:
+            self._inside = True
+            self._bring_in()
+        return trace
 
     def _explained_one(self, done: asyncio.Future[Trace]) -> None:
         self._explained -= 1

@@ -1,6 +1,6 @@
 """Texts of many requests → batches → each request's answers.
 
-After watch.py in serve/. Requests wait in one queue for each model. Whenever a worker is free, those waiting longest
+After mapped.py in serve/. Requests wait in one queue for each model. Whenever a worker is free, those waiting longest
 are put together by the encoder's own rule, and the batch that the oldest is in goes. Nothing waits for company: under
 load there is always some. All but the encoding itself happens on the event loop's thread.
 """
