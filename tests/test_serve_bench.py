@@ -332,6 +332,7 @@ def test_what_can_be_asked_for(modules: SimpleNamespace, capsys: pytest.CaptureF
 def test_goals_are_reckoned_and_those_missed_are_shown(modules: SimpleNamespace, parts: dict[str, Any]) -> None:
     shown = modules.report.render(parts)
     assert "| rows/s, share of in-process bulk | ≥ 0.85 | 0.90 | yes |" in shown
+    assert "| rows/s, share of in-process bulk, layer auto | ≥ 0.85 | 0.75 | **no** |" in shown
     assert f"| rows/s, times {PEER} | ≥ 2.00 | 1.50 | **no** |" in shown
     assert "| one request of an idle server: p50, ms above in-process | ≤ 3.00 | 2.00 | yes |" in shown
     assert "| flood: ended otherwise than by 200, 429, 503 | ≤ 0 | 0 | yes |" in shown
