@@ -95,6 +95,7 @@ def connection(**options: Any) -> tuple[Guarded, Transport]:
         (wire(body=b"a" * 1001), {}, False),
         (wire(body=b""), {}, False),
         (wire(), {"max_connections": 2}, True),
+        (wire() + wire(), {}, False),  # the last of them waits for the first
     ],
 )  # fmt: skip
 def test_which_requests_take_the_short_way(sent: bytes, options: dict[str, Any], short: bool) -> None:
