@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -152,18 +153,56 @@ def test_scores_and_accuracy_are_of_rows_not_fitted_on() -> None:
     assert not np.allclose(fit.scores, fit.head.scores(X), atol=1e-3)  # those have seen the row
 
 
-def test_rows_left_out_choose_with_the_others_but_teach_nothing() -> None:
-    X, y = blobs(200, 2)
+def doubled(X: np.ndarray, aims: np.ndarray, weight: np.ndarray, C: float) -> np.ndarray:
+    """Log-probabilities by scikit-learn, given each row once for each class and weighed by how far it is that class."""
+    X = StandardScaler().fit(X, sample_weight=weight).transform(X)
+    (N, classes), each = aims.shape, (aims * weight[:, None]).T.ravel()
+    model = LogisticRegression(C=C, max_iter=1000, tol=1e-6)
+    model.fit(np.tile(X, (classes, 1)), np.repeat(np.arange(classes), N), each)
+    return np.asarray(model.predict_log_proba(X))
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("C", ["auto", 0.05])
+def test_rows_left_out_choose_with_the_others_but_their_labels_teach_nothing(classes: int, C: Any) -> None:
+    X, y = blobs(200, classes)
     out = np.arange(200) % 10 < 4
-    y_wrong = np.where(out, 1 - y, y)
-    fit = fit_head(X, y_wrong, HeadOptions(), left_out=out)
-    assert fit.curve == fit_head(X, y_wrong, HeadOptions()).curve
-    alone = fit_head(X[~out], y[~out], HeadOptions(C=fit.C)).head
-    assert np.array_equal(fit.head.weight, alone.weight) and np.array_equal(fit.head.bias, alone.bias)
+    y_wrong = np.where(out, (y + 1) % classes, y)
     weight = np.linspace(0.1, 2.0, 200)
-    weighted = fit_head(X, y_wrong, HeadOptions(), weight, out)
-    alone = fit_head(X[~out], y[~out], HeadOptions(C=weighted.C), weight[~out]).head
-    assert np.array_equal(weighted.head.weight, alone.weight)
+    fit = fit_head(X, y_wrong, HeadOptions(C), weight, left_out=out)
+    assert fit.curve == fit_head(X, y_wrong, HeadOptions(C), weight).curve
+    assert fit.scores is not None
+    aims = np.where(out[:, None], 0, np.eye(classes)[y_wrong]) / 2 + softmax(fit.scores, axis=1) / 2
+    expected = doubled(X.astype(np.float64), aims, weight, 4 * fit.C if C == "auto" else 2 * fit.C)
+    assert log_softmax(fit.head.scores(X), axis=1) == pytest.approx(expected, abs=0.02)
+
+
+def test_with_many_labels_rows_left_out_teach_none() -> None:
+    X, y = blobs(200, 3)
+    out, carried = np.arange(200) % 10 < 2, np.eye(3, dtype=bool)[y]
+    fit = fit_head(X, carried, HeadOptions(0.05), left_out=out)
+    one = fit_head(X, (y == 1).astype(np.intp), HeadOptions(0.05), left_out=out)
+    scores = one.head.scores(X)
+    # The folds differ, and with them what is said of a row.
+    assert np.corrcoef(fit.head.scores(X)[:, 1], scores[:, 1] - scores[:, 0])[0, 1] > 0.99
+
+
+def test_where_no_row_is_left_out_the_anchor_changes_next_to_nothing() -> None:
+    X, y = blobs(600, 2)
+    none, one = np.zeros(600, bool), np.arange(600) == 0
+    fit = fit_head(X, y, HeadOptions(0.01))
+    assert np.array_equal(fit_head(X, y, HeadOptions(0.01), left_out=none).head.weight, fit.head.weight)
+    anchored = fit_head(X, y, HeadOptions(0.01), left_out=one).head.scores(X)
+    assert np.abs(anchored - fit.head.scores(X)).max() < 0.1 * np.abs(anchored).max()
+
+
+def test_with_too_few_rows_for_folds_those_left_out_are_simply_gone() -> None:
+    X, y = blobs(40, 2)
+    rows = np.concatenate([np.flatnonzero(y == 0)[:4], np.flatnonzero(y == 1)[:1]])
+    out = np.arange(5) == 1
+    fit = fit_head(X[rows], y[rows], HeadOptions(), left_out=out)
+    alone = fit_head(X[rows[~out]], y[rows[~out]], HeadOptions()).head
+    assert fit.scores is None and np.array_equal(fit.head.weight, alone.weight)
 
 
 @pytest.mark.parametrize("class_weight", [None, "balanced"])

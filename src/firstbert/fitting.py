@@ -87,7 +87,7 @@ def fit(examples: Examples, options: FitOptions, sample_weight: Any = None, left
         examples: with labels.
         options: see there.
         sample_weight: (N,), None for equal weights.
-        left_out: positions of rows that the head isn't fitted on, since their labels are in doubt. All else, from the
+        left_out: positions of rows whose labels the head isn't fitted on, since they are in doubt. All else, from the
             choice of the layer to the bound on errors, is done with them: those that stay are the easy ones.
 
     Raises:

@@ -19,6 +19,8 @@ from firstbert.targets import BoolArray, ClassIndex, ClassWeight, DoubleArray, T
 # From a head that hardly looks at the vectors to one that may overfit; finer where sentence vectors have their best.
 GRID = (1e-4, 3e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 1e-1, 1.0)
 DEFAULT_C = 1e-2  # where there are too few rows to choose one
+_ANCHOR = 0.5  # of a label's weight that goes to what heads fitted without the row say, where rows are left out
+_LOOSER = 2.0  # times the penalty that was chosen with all rows, wrong labels held it small
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Fit:
 
     Attributes:
         head: the classifier, standardisation folded in.
-        C: the penalty used.
+        C: the penalty chosen.
         accuracy: at that C, on rows not fitted on; None where there were too few rows for folds.
         curve: C → (accuracy, log-loss), on rows not fitted on.
         scores: (N, C), each row's scores by a head that was fitted without it; None where there were no folds.
@@ -102,8 +104,9 @@ def fit_head(
             carries: then each label is fitted for itself.
         options: see there.
         sample_weight: (N,), None for equal weights.
-        left_out: (N,) rows that the head isn't fitted on, though C is chosen with them: without rows that a
-            cross-validation got wrong, the next one would be too hopeful. Some row of each class must stay.
+        left_out: (N,) rows whose labels the head isn't fitted on, though C is chosen with them: without rows that a
+            cross-validation got wrong, the next one would be too hopeful. So would be a head fitted on the others
+            alone: it is anchored at what was said with all rows (`_anchored`). Some row of each class must stay.
 
     Raises:
         DataError: fewer than two classes.
@@ -119,8 +122,13 @@ def fit_head(
     with threadpool_limits(1, user_api="blas"):
         tried = cross_validate(spectrum(vectors, sample_weight), targets, options)
         C = options.grid[0] if options.C != "auto" else DEFAULT_C if tried is None else tried.C
-        kept = np.ones(len(y), np.bool_) if left_out is None else ~left_out
-        head = _fit(vectors[kept], targets.take(kept), C)
+        if left_out is None or not left_out.any():
+            head = _fit(vectors, targets, C)
+        elif tried is None:
+            head = _fit(vectors[~left_out], targets.take(~left_out), C)
+        else:
+            looser = _LOOSER if options.C == "auto" else 1.0
+            head = _anchored(vectors, targets, left_out, tried.at(C)[0], looser * C)
     if tried is None:
         return Fit(head, C)
     return Fit(head, C, tried.curve[C][0], tried.curve, tried.at(C)[0].astype(np.float64))
@@ -183,15 +191,74 @@ def check(options: HeadOptions) -> None:
 
 
 def _fit(vectors: FloatArray, targets: Targets, C: float) -> Head:
-    """w·(x − mean)/scale + b  =  (w/scale)·x + (b − w·mean/scale): no scaler is needed afterwards."""
+    X, mean, scale = _scaled(vectors, targets.sample_weight)
+    return _unscaled(*_regressions(X, targets, C), mean, scale)
+
+
+def _anchored(vectors: FloatArray, targets: Targets, left_out: BoolArray, scores: FloatArray, C: float) -> Head:
+    """Fit a head on the labels of some rows and on what was said of all of them by heads that hadn't seen the row.
+
+    Without the rows that a cross-validation contradicts, the others confirm whatever it believed. So each label is
+    mixed half and half with the out-of-fold probabilities (Reed et al. 2015, "soft bootstrapping"); these alone stand
+    for a row left out, which counts half. As half of the labels' pull is gone, C is doubled: where no row is left out,
+    next to nothing changes.
+
+    Args:
+        vectors: (N, D).
+        targets: labels of all rows.
+        left_out: (N,) rows whose labels don't count.
+        scores: (N, C), out of fold.
+        C: the penalty.
+    """
+    from scipy.special import expit, softmax
+
+    X, mean, scale = _scaled(vectors, targets.sample_weight)
+    columns = targets.columns.astype(np.float64)  # (N, K)
+    said = expit(scores) if targets.many else softmax(scores, axis=1)[:, -columns.shape[1] :]
+    share = np.where(left_out, 0.0, 1 - _ANCHOR)[:, None]  # of a label
+    aims = (share * columns + _ANCHOR * said) / (share + _ANCHOR)
+    weight = targets.weight * (share + _ANCHOR)
+    return _unscaled(*_halves(*_soft_regressions(X, aims, weight, C / (1 - _ANCHOR), targets), targets), mean, scale)
+
+
+def _scaled(vectors: FloatArray, weight: DoubleArray | None) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
+    """Return standardised vectors, their mean and their scale."""
     X = vectors.astype(np.float64)
-    mean, scale = standardisation(X, targets.sample_weight)
+    mean, scale = standardisation(X, weight)
     X -= mean
     X /= scale
-    coef, intercept = _regressions(X, targets, C)
+    return X, mean, scale
+
+
+def _unscaled(coef: DoubleArray, intercept: DoubleArray, mean: DoubleArray, scale: DoubleArray) -> Head:
+    """w·(x − mean)/scale + b  =  (w/scale)·x + (b − w·mean/scale): no scaler is needed afterwards."""
     weight = coef / scale
     # Row by row: safetensors writes the bytes as they lie.
     return Head(weight.astype(np.float32, order="C"), (intercept - weight @ mean).astype(np.float32))
+
+
+def _soft_regressions(
+    X: DoubleArray, aims: DoubleArray, weight: DoubleArray, C: float, targets: Targets
+) -> tuple[DoubleArray, DoubleArray]:
+    """(K, D) and (K,): regressions on probabilities, (N, K), which scikit-learn's don't take; its tolerances."""
+    from scipy.optimize import minimize
+    from scipy.special import expit, logsumexp
+
+    D, K, total = X.shape[1], aims.shape[1], weight.sum()
+
+    def loss(flat: DoubleArray) -> tuple[float, DoubleArray]:
+        W = flat.reshape(K, D + 1)
+        s = X @ W[:, :D].T + W[:, D]  # (N, K)
+        top = np.logaddexp(0, s) if targets.link == "sigmoid" else logsumexp(s, axis=1, keepdims=True)
+        p = expit(s) if targets.link == "sigmoid" else np.exp(s - top)
+        each = top - aims * s if targets.link == "sigmoid" else top / K - aims * s
+        miss = weight * (p - aims)
+        slope = np.column_stack([miss.T @ X + W[:, :D] / C, miss.sum(axis=0)])
+        return float(((weight * each).sum() + (W[:, :D] ** 2).sum() / (2 * C)) / total), slope.ravel() / total
+
+    found = minimize(loss, np.zeros(K * (D + 1)), jac=True, method="L-BFGS-B", options={"maxiter": 1000, "gtol": 1e-4})
+    W = found.x.reshape(K, D + 1)
+    return W[:, :D], W[:, D]
 
 
 def _regressions(X: DoubleArray, targets: Targets, C: float) -> tuple[DoubleArray, DoubleArray]:
@@ -202,7 +269,12 @@ def _regressions(X: DoubleArray, targets: Targets, C: float) -> tuple[DoubleArra
         coef, intercept = (np.concatenate(parts) for parts in zip(*rows, strict=True))
     else:
         coef, intercept = _regression(X, targets.y, targets.weight[:, 0], C)
-    if len(coef) < targets.classes:  # two classes: one row, split so that softmax gives its sigmoid
+    return _halves(coef, intercept, targets)
+
+
+def _halves(coef: DoubleArray, intercept: DoubleArray, targets: Targets) -> tuple[DoubleArray, DoubleArray]:
+    """Two classes have one row, which is split so that softmax gives its sigmoid."""
+    if len(coef) < targets.classes:
         return np.vstack([-coef, coef]) / 2, np.concatenate([-intercept, intercept]) / 2
     return coef, intercept
 
