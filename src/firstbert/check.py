@@ -25,6 +25,7 @@ from firstbert.review import check_review, write_review
 from firstbert.suspects import Suspects, find_suspects, pooled
 from firstbert.table import excerpt
 from firstbert.targets import DoubleArray, assign_folds, encode_labels
+from firstbert.words import words_out_of_fold
 
 _SHOWN = 10
 
@@ -37,7 +38,7 @@ class CheckOptions:
         data: a file, ``"-"`` for stdin, or a frame.
         output: the file to write for review, .tsv, .csv or .jsonl.
         reading: columns, bad rows, repeats.
-        encoder: what reads the sentences; four of its layers vote, whatever its layer says.
+        encoder: what reads the sentences; four of its layers vote beside the words, whatever its layer says.
         seed: of the folds.
         cache: keep vectors in the cache folder and take them from there.
     """
@@ -124,7 +125,7 @@ def _retrain(options: CheckOptions) -> str:
 def doubtful(
     examples: Examples, encoder: EngineOptions, seed: int = 0, *, cache: bool = True
 ) -> tuple[Suspects, DoubleArray]:
-    """Find the rows whose label is in doubt, by what four layers of an encoder make of them together.
+    """Find the rows whose label is in doubt, by what four layers of an encoder and the words make of them together.
 
     Args:
         examples: with labels.
@@ -155,6 +156,6 @@ def doubtful(
         C = tried.C
         others = [out_of_fold(spectrum(vectors[:, k]), targets, fold, (C,))[:, 0] for k in range(len(reads) - 1)]
         scores = [*others, tried.at(C)[0]]
-    probabilities = pooled(scores, many=targets.many)
+    probabilities = pooled(scores, words_out_of_fold(examples.texts, targets, fold), targets)
     found = find_suspects(examples, classes, y, probabilities, vectors=np.ascontiguousarray(vectors[:, -1]))
     return found, probabilities
