@@ -200,8 +200,7 @@ def _anchored(vectors: FloatArray, targets: Targets, left_out: BoolArray, scores
 
     Without the rows that a cross-validation contradicts, the others confirm whatever it believed. So each label is
     mixed half and half with the out-of-fold probabilities (Reed et al. 2015, "soft bootstrapping"); these alone stand
-    for a row left out, which counts half. As half of the labels' pull is gone, C is doubled: where no row is left out,
-    next to nothing changes.
+    for a row left out, which counts half. As half of the labels' pull is gone, C is doubled.
 
     Args:
         vectors: (N, D).
