@@ -16,7 +16,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
-from pydantic_core import to_json
+from pydantic import TypeAdapter
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
@@ -30,6 +30,7 @@ from firstbert.serve.queue import Answered, TooLateError
 from firstbert.serve.watch import Log, Metrics
 
 _LISTED = 20  # rows named in a header
+_as_json = TypeAdapter(Any).dump_json  # quicker than json.dumps
 _PAGE_HEADERS = {"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Referrer-Policy": "no-referrer"}
 
 
@@ -123,7 +124,7 @@ class _Routes:
             ask.facts |= {"texts": texts, "labels": answered.predictions.best()}
         found = schemas.answers(asked, answered)
         served.metrics.answered(answered.truncated, answered.unsure)
-        return Answer(to_json(found[0] if asked.single and not always_listed else found), headers=headers)
+        return Answer(_as_json(found[0] if asked.single and not always_listed else found), headers=headers)
 
     @staticmethod
     def _tell(ask: Ask, truncate: bool, answered: Answered) -> dict[str, str]:
