@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 
 from firstbert.conflicts import NearOptions
 from firstbert.data import Examples, from_lists
@@ -188,3 +189,30 @@ def test_layers_are_pooled_by_their_logits_and_words_by_what_they_are_worth() ->
     carried = np.column_stack([y, 1 - y]) == 1
     p = pooled([np.column_stack([told, -told])], np.column_stack([noise, noise]), Targets(carried))
     assert p.sum(axis=1) == pytest.approx(1, abs=0.1) and ((p[:, 0] > 0.5) == (told > 0)).mean() > 0.98
+
+
+@pytest.mark.parametrize("kind", ["two", "three", "many", "against", "all against", "no word", "told apart", "far off"])
+def test_voices_get_the_weights_with_the_least_loss(kind: str) -> None:
+    rng = np.random.default_rng(1)
+    C = 3 if kind == "three" else 2
+    y = rng.random((300, 2)) < 0.4 if kind == "many" else rng.integers(0, C, 300)
+    targets = Targets(y)
+    signs = {"against": (1, -1), "all against": (-1, -1)}.get(kind, (1, 1))
+    layer, words = (sign * (targets.carried + rng.normal(size=(300, C))) for sign in signs)
+    if kind == "no word":
+        words = np.zeros_like(words)
+    if kind == "told apart":
+        layer = 1000.0 * targets.carried
+    if kind == "far off":  # a whole step of Newton's raises the loss
+        rng = np.random.default_rng(9392)
+        targets = Targets(rng.integers(0, 2, 20), among=2)
+        layer, words = (targets.carried + rng.standard_t(1, size=(20, 2)) for _ in range(2))
+
+    def loss(weight: np.ndarray) -> float:
+        return float(targets.losses(weight[0] * layer + 20 * weight[1] * words).mean())
+
+    best = minimize(loss, (1.0, 0.1), method="L-BFGS-B", bounds=[(0, None)] * 2)
+    p = pooled([layer, layer], 20 * words, targets)
+    carried = np.where(targets.carried, p, 1 - p).clip(1e-300)
+    found = -np.log(carried).mean() if kind == "many" else -np.log(carried[targets.carried]).mean()
+    assert found == pytest.approx(min(best.fun, loss(np.zeros(2))), abs=1e-5)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -149,13 +150,14 @@ def doubtful(
     layers = engine.prepared.architecture.layers
     reads = tuple(Read(layer, "mean") for layer in sorted({max(1, round(layers * k / 6)) for k in (3, 4, 5, 6)}))
     vectors = encode(open_engine(engine.options, reads), examples.texts, cache).vectors
-    with threadpool_limits(1, user_api="blas"):
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(1) as beside:  # words take Python, layers take numpy
+        words = beside.submit(words_out_of_fold, examples.texts, targets, fold)
         last = spectrum(vectors[:, -1])
         tried = cross_validate(last, targets, options)
         assert tried is not None
         C = tried.C
         others = [out_of_fold(spectrum(vectors[:, k]), targets, fold, (C,))[:, 0] for k in range(len(reads) - 1)]
         scores = [*others, tried.at(C)[0]]
-    probabilities = pooled(scores, words_out_of_fold(examples.texts, targets, fold), targets)
+    probabilities = pooled(scores, words.result(), targets)
     found = find_suspects(examples, classes, y, probabilities, vectors=np.ascontiguousarray(vectors[:, -1]))
     return found, probabilities

@@ -18,7 +18,7 @@ from firstbert.targets import ClassIndex
 
 _WORD = re.compile(r"\w+")
 _FEW_WORDS = 4  # below, texts are compared letter by letter: one word of three is no small change
-_BLOCK = 2**24  # similarities held at once (64 MiB)
+_BLOCK = 2**22  # similarities held at once (16 MiB)
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
-from firstbert.families import FloatArray
 from firstbert.targets import ClassIndex, DoubleArray, Targets
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
@@ -30,40 +28,50 @@ def words_out_of_fold(texts: Sequence[str], targets: Targets, fold: ClassIndex) 
         targets: their labels.
         fold: (N,) the fold of each row.
     """
-    said = _said(texts)
-    carried = targets.carried.astype(np.float32)
+    row, part, F = _said(texts)
+    carried = targets.carried.astype(np.float64)
+    texts_with, all_with = _summed(carried, row, part, F), carried.sum(axis=0)
     scores = np.empty(carried.shape)
     for f in range(int(fold.max()) + 1):
         out = fold == f
-        scores[out] = _bayes(said[~out], carried[~out], said[out], targets.many)
+        asked = out[row]
+        row_f, part_f = row[asked], part[asked]
+        of, rows = texts_with - _summed(carried, row_f, part_f, F), all_with - carried[out].sum(axis=0)
+        says, share = _shares(of, rows)
+        if targets.many:
+            n = np.bincount(part, minlength=F) - np.bincount(part_f, minlength=F)
+            says_not, share_not = _shares(n[:, None] - of, np.count_nonzero(~out) - rows)
+            says, share = says - says_not, share - share_not
+        scores[out] = (_summed(says, part_f, row_f, len(texts)) + share)[out]
     return scores
 
 
-def _said(texts: Sequence[str]) -> Any:
-    """(N, F) sparse, 1 where a text has a word or a pair; one that a single text has says nothing of the others."""
-    from scipy.sparse import csr_matrix
+def _said(texts: Sequence[str]) -> tuple[ClassIndex, ClassIndex, int]:
+    """Which text has which word or pair of words, (M,) each, and how many of these there are.
 
+    One that a single text has says nothing of the others.
+    """
     place: dict[str, int] = {}
-    columns, ends = [], [0]
+    parts, n = [], []
     for text in texts:
         words = _TOKEN.findall(text.casefold())
-        parts = dict.fromkeys((*words, *map(" ".join, pairwise(words))))
-        columns += [place.setdefault(part, len(place)) for part in parts]
-        ends.append(len(columns))
-    said = csr_matrix((np.ones(len(columns), np.float32), columns, ends), (len(texts), len(place)))
-    count = np.bincount(np.array(columns, np.intp), minlength=len(place))
+        own = dict.fromkeys((*words, *map(" ".join, pairwise(words))))
+        parts += [place.setdefault(part, len(place)) for part in own]
+        n.append(len(own))
+    row, part = np.repeat(np.arange(len(texts)), n), np.array(parts, np.intp)
+    count = np.bincount(part, minlength=len(place))
     kept = np.argsort(-count, kind="stable")[: min(_MOST, int((count > 1).sum()))]
-    return said[:, np.sort(kept)]
+    new = np.full(len(place), -1)
+    new[kept] = np.arange(len(kept))
+    known = new[part] >= 0
+    return row[known], new[part[known]], len(kept)
 
 
-def _bayes(seen: Any, carried: FloatArray, said: Any, many: bool) -> DoubleArray:
-    """Scores of the rows of `said`: the words' and the label's shares with it, with many labels against those without.
+def _summed(values: DoubleArray, of: ClassIndex, to: ClassIndex, n: int) -> DoubleArray:
+    """Add up rows `of` the values, (…, C), in rows `to` of the result, (n, C)."""
+    return np.stack([np.bincount(to, column[of], n) for column in np.ascontiguousarray(values.T)], axis=1)
 
-    Everything is taken to have been seen once more than it was.
-    """
-    of, rows = seen.T @ carried + 1, carried.sum(axis=0) + 1
-    scores: DoubleArray = said @ np.log(of / of.sum(axis=0)) + np.log(rows)
-    if many:
-        of, rows = seen.T @ (1 - carried) + 1, (1 - carried).sum(axis=0) + 1
-        scores -= said @ np.log(of / of.sum(axis=0)) + np.log(rows)
-    return scores
+
+def _shares(of: DoubleArray, rows: DoubleArray) -> tuple[DoubleArray, DoubleArray]:
+    """The logarithms of the words' and the labels' shares, where everything was seen once more than it was."""
+    return np.log((of + 1) / (of + 1).sum(axis=0)), np.log(rows + 1)
