@@ -25,10 +25,8 @@ from firstbert.targets import BoolArray, ClassIndex, DoubleArray, Targets
 _FLAGGED = 1.5  # times as many as are estimated wrong: a head can do without the right ones among them, see head.py
 _LEAST_ANCHORS = 50  # fewer say little about a share of a few per cent
 _AMBIGUOUS = 0.3  # where the surest answers differ from so many labels, who is taken for whom isn't noise alone
-
-
-_STEPS, _GAIN = 50, 1e-8  # in nats
 _MOST_WRONG = 0.4  # of a label's texts: T is well away from one that can't be inverted
+_STEPS, _GAIN = 50, 1e-8  # Newton's, at most; nats that are worth one more
 
 
 @dataclass(frozen=True)
@@ -147,11 +145,11 @@ def _least_loss(voices: DoubleArray, targets: Targets) -> DoubleArray:
     loss = _loss(weight, voices, targets)
     for _ in range(_STEPS):
         step = _newton(weight, voices, targets)
-        tried = [weight - step * share for share in 0.5 ** np.arange(10)]
-        new = next((each for each in tried if _loss(each, voices, targets) < loss - _GAIN), None)
-        if new is None:
+        tried = (weight - step * share for share in 0.5 ** np.arange(10))
+        better = next(((new, found) for new in tried if (found := _loss(new, voices, targets)) < loss - _GAIN), None)
+        if better is None:
             break
-        weight, loss = new, _loss(new, voices, targets)
+        weight, loss = better
     return weight
 
 

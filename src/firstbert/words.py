@@ -74,4 +74,5 @@ def _summed(values: DoubleArray, of: ClassIndex, to: ClassIndex, n: int) -> Doub
 
 def _shares(of: DoubleArray, rows: DoubleArray) -> tuple[DoubleArray, DoubleArray]:
     """The logarithms of the words' and the labels' shares, where everything was seen once more than it was."""
-    return np.log((of + 1) / (of + 1).sum(axis=0)), np.log(rows + 1)
+    of = of + 1
+    return np.log(of / of.sum(axis=0)), np.log(rows + 1)
