@@ -71,7 +71,7 @@ class Load:
     seconds: float
     clients: int = 1
     rate: float | None = None
-    connections: int = 2000
+    connections: int = 8000
     first: int = 0
     limit: int | None = None
     patience: float = 30.0

@@ -44,10 +44,14 @@ CHUNKED = wire("Transfer-Encoding: chunked", body=chunked(BODY), length=False)
 class Transport(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__({"peername": ("127.0.0.1", 1), "sockname": ("127.0.0.1", 2)})
-        self.sent, self.closed = b"", False
+        self.sent, self.ended, self.closed = b"", False, False
 
     def write(self, data: Any) -> None:
+        assert not self.ended and not self.closed
         self.sent += data
+
+    def write_eof(self) -> None:
+        self.ended = True
 
     def close(self) -> None:
         self.closed = True
@@ -60,7 +64,7 @@ class Transport(asyncio.Transport):
     def resume_reading(self) -> None: ...
 
 
-def connection(**options: Any) -> tuple[Guarded, Transport]:
+def connection(state: ServerState | None = None, **options: Any) -> tuple[Guarded, Transport]:
     """A connection to a service that answers each body with itself."""
 
     async def echo(ask: Ask) -> Answer:
@@ -70,9 +74,9 @@ def connection(**options: Any) -> tuple[Guarded, Transport]:
 
     known = {"/predict": Known("/predict", None, echo)}
     gate = Gate(FastAPI(), known, ServeOptions(("m",), max_body=1000, **options), Metrics(), Log(quiet=True))
-    config = uvicorn.Config(gate, ws="none", log_config=None, limit_concurrency=options.get("max_connections"))
-    made, transport = Guarded(config, ServerState(), {}, gate=gate, read_timeout_s=0.05), Transport()
-    made.connection_made(transport)
+    config, most = uvicorn.Config(gate, ws="none", log_config=None), options.get("max_connections", 100)
+    made = Guarded(config, state or ServerState(), {}, gate=gate, read_timeout_s=0.05, most=most)
+    made.connection_made(transport := Transport())
     return made, transport
 
 
@@ -112,14 +116,103 @@ def test_which_requests_take_the_short_way(sent: bytes, options: dict[str, Any],
     assert asyncio.run(send()) == short
 
 
-def test_beyond_the_most_connections_none_does() -> None:
-    async def send() -> bool:
-        made, _ = connection(max_connections=2)
-        made.connections.add(Guarded)  # type: ignore[arg-type]
-        made.data_received(wire())
-        return isinstance(made.cycle, Direct)
+# ---------------------------------------------------------------- too many
 
-    assert not asyncio.run(send())
+
+def test_the_first_to_come_are_served_and_the_others_told_when_to_come_again() -> None:
+    async def send() -> tuple[bool, bytes, bool, bool]:
+        state = ServerState()
+        (first, _), (second, refused), (third, _) = (connection(state, max_connections=1) for _ in range(3))
+        for each in (second, first):
+            each.data_received(wire("X-Request-Id: a"))
+        served = isinstance(first.cycle, Direct)
+        await asyncio.sleep(0.01)
+        first.connection_lost(None)
+        second.connection_lost(None)
+        third.data_received(wire())
+        return served, refused.sent, refused.closed, isinstance(third.cycle, Direct)
+
+    served, told, closed, later = asyncio.run(send())
+    head, _, body = told.partition(b"\r\n\r\n")
+    assert served and closed and later
+    assert head.startswith(b"HTTP/1.1 503 Service Unavailable\r\n") and json.loads(body)["error_type"] == "unavailable"
+    lines = head.lower().split(b"\r\n")
+    assert {b"retry-after: 1", b"connection: close", b"x-request-id: a"} <= set(lines)
+    assert b"content-length: %d" % len(body) in lines
+
+
+@pytest.mark.parametrize(
+    ("first", "refused"),
+    [
+        ("GET /health HTTP/1.1", False),
+        ("GET /metrics HTTP/1.1", False),
+        ("POST /health HTTP/1.1", True),
+        ("GET / HTTP/1.1", True),
+        ("GET /health?a HTTP/1.1", True),
+    ],
+)
+def test_probes_are_answered_however_many_there_are(first: str, refused: bool) -> None:
+    async def send() -> bool:
+        state = ServerState()
+        connection(state, max_connections=1)
+        made, transport = connection(state, max_connections=1)
+        made.data_received(wire(first=first, body=b""))
+        await asyncio.sleep(0.01)
+        return b" 503 " in transport.sent
+
+    assert asyncio.run(send()) == refused
+
+
+def test_a_refusal_has_no_body_where_the_head_alone_was_wanted() -> None:
+    async def send() -> bytes:
+        state = ServerState()
+        connection(state, max_connections=1)
+        made, transport = connection(state, max_connections=1)
+        made.data_received(wire(first="HEAD / HTTP/1.1", body=b"") + wire())  # what follows isn't answered
+        return transport.sent
+
+    assert asyncio.run(send()).endswith(b"\r\n\r\n")
+
+
+def test_tasks_whose_clients_have_gone_count_too() -> None:
+    async def send() -> bytes:
+        made, transport = connection(max_connections=2)
+        made.tasks.update(asyncio.create_task(asyncio.sleep(0.01)) for _ in range(2))
+        made.data_received(wire())
+        await asyncio.gather(*made.tasks)
+        return transport.sent
+
+    assert b" 503 " in asyncio.run(send())
+
+
+@pytest.mark.parametrize("rest", [b"", BODY])
+def test_a_connection_refused_in_the_middle_of_a_request_reads_on(rest: bytes) -> None:
+    """It is closed once the client has ended, or has had its time; what comes is thrown away."""
+
+    async def send() -> list[bool]:
+        state = ServerState()
+        connection(state, max_connections=1)
+        made, transport = connection(state, max_connections=1)
+        made.data_received(wire()[: -len(BODY)] + rest)
+        seen = [transport.ended, transport.closed]
+        made.data_received(BODY + wire())
+        assert made.cycle is None and not made.busy
+        await asyncio.sleep(0.1)
+        return [*seen, transport.closed]
+
+    assert asyncio.run(send()) == [True, bool(rest), True]
+
+
+def test_a_service_that_ends_waits_for_no_such_connection() -> None:
+    async def send() -> bool:
+        made, transport = connection()
+        for sent in (b"GET / HTTP/1.1\r\nX: ", b"a" * 70_000):
+            made.data_received(sent)
+        assert b" 431 " in transport.sent and not transport.closed
+        made.shutdown()
+        return transport.closed
+
+    assert asyncio.run(send())
 
 
 def test_a_fault_is_answered_and_the_connection_goes_on() -> None:
@@ -157,7 +250,7 @@ def test_a_body_that_stops_coming_is_given_up() -> None:
         await asyncio.sleep(0.1)
         assert not transport.closed
         made.data_received(wire()[:-3])
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.2)
         return transport.sent, transport.closed
 
     sent, closed = asyncio.run(send())

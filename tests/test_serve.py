@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import select
@@ -287,14 +288,52 @@ def test_overload_is_refused_and_what_is_accepted_is_right(model: Path, tmp_path
 
 
 def test_too_many_connections(quick: Path, tmp_path: Path) -> None:
+    """The first to come are served as if nothing were; the others are told so, counted and written down."""
     with serve([quick], tmp_path, "--max-connections", "5") as held:
-        idle = [socket.create_connection(("127.0.0.1", held.port)) for _ in range(6)]
+        early = [http.client.HTTPConnection("127.0.0.1", held.port) for _ in range(5)]
+        for each in early:
+            each.connect()
         time.sleep(0.2)
-        assert ask(held, "/predict", {"inputs": "a"}).status == 503
-        for each in idle:
-            each.close()
+        for length in (1, 100, 3_000_000):  # the last is still being sent when it has been refused
+            reply = ask(held, "/predict", {"inputs": "a" * length}, {"Connection": "close"})
+            assert (reply.status, reply.json["error_type"], reply.headers["retry-after"]) == (503, "unavailable", "1")
+            for each in early:
+                each.request("POST", "/predict", b'{"inputs": "a"}')
+                assert each.getresponse().read().startswith(b'[{"label"')
+        assert ask(held, "/health").status == ask(held, "/ready").status == 200
+        assert b'firstbert_requests_total{route="refused",status="503"} 3.0' in ask(held, "/metrics").body
+        early.pop().close()
         time.sleep(0.2)
         assert ask(held, "/predict", {"inputs": "a"}).status == 200
+        for each in early:
+            each.close()
+    assert len(held.lines()) == len(held.log.read_text().splitlines())  # all of it is JSON
+    refused = [line for line in held.events("request") if line["route"] == "refused"]
+    assert [(line["status"], line["method"], line["level"]) for line in refused] == [(503, "POST", "info")] * 3
+
+
+def test_a_crowd_beyond_the_most_connections_is_answered_one_and_all(quick: Path, tmp_path: Path) -> None:
+    stop = threading.Event()
+    with serve([quick], tmp_path, "--max-connections", "10") as held:
+        threading.Timer(1.5, stop.set).start()
+        replies, broken = crowd(held, 40, stop, ["a", "b c", "d e f"])
+    statuses = Counter(reply.status for _, reply in replies)
+    assert not broken and set(statuses) == {200, 503}
+    assert statuses[200] > 50 and statuses[503] > 50
+
+
+@pytest.mark.parametrize("size", [5_000_000, 30_000_000])
+def test_a_client_that_sends_too_much_and_then_reads_is_told_so(service: Service, size: int) -> None:
+    """It announces that it will close; whoever closes on unread bytes takes the answer back."""
+    for _ in range(5):
+        reply = ask(service, "/predict", b"a" * size, {"Connection": "close"})
+        assert reply.status == 413 and "too large" in reply.json["error"]
+    for start in (b"GET / HTTP/1.1\r\nX: ", b"\x16\x03\x01 no HTTP"):
+        with socket.create_connection(("127.0.0.1", service.port), timeout=20) as s:
+            s.sendall(start)
+            time.sleep(0.05)
+            s.sendall(b"a" * size)
+            assert s.recv(100).startswith((b"HTTP/1.1 431 ", b"HTTP/1.1 400 "))
 
 
 def test_clients_that_dawdle(quick: Path, tmp_path: Path) -> None:
@@ -464,3 +503,30 @@ def test_a_held_listener_loses_no_connection() -> None:
         assert 4 < len(taken) == len(through)
         for one in (*taken, *through):
             one.close()
+
+
+@pytest.mark.parametrize(
+    ("before", "allowed", "after", "most"),
+    [
+        ((256, -1), True, (65536, -1), 65536),
+        ((1024, 4096), True, (4096, 4096), 4096),
+        ((20000, 20000), True, (20000, 20000), 20000),
+        ((100_000, 200_000), True, (100_000, 200_000), 100_000),
+        ((1024, 4096), False, None, 1024),
+        ((-1, -1), True, None, 65536),
+    ],
+)
+def test_as_many_files_may_be_open_as_the_system_allows(
+    monkeypatch: pytest.MonkeyPatch, before: tuple[int, int], allowed: bool, after: object, most: int
+) -> None:
+    put: list[object] = []
+
+    def set_limit(_: int, limits: tuple[int, int]) -> None:
+        if not allowed:
+            raise ValueError
+        put.append(limits)
+
+    monkeypatch.setattr("resource.getrlimit", lambda _: before)
+    monkeypatch.setattr("resource.setrlimit", set_limit)
+    assert server._raise_file_limit() == most
+    assert put == ([after] if after else [])

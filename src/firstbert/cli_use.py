@@ -189,7 +189,7 @@ def serve(
     read_timeout: float = 20.0,
     max_inputs: int = 1024,
     max_body_mb: float = 4.0,
-    max_connections: int = 1000,
+    max_connections: int = 4096,
     log_texts: Annotated[bool, Flag] = False,
     quiet: Annotated[bool, Flag] = False,
 ) -> None:
@@ -210,7 +210,7 @@ def serve(
         read_timeout: seconds that a request may take to come in.
         max_inputs: texts of one request.
         max_body_mb: megabytes of one request.
-        max_connections: open at once.
+        max_connections: served at once; whoever comes then is told to come again.
         log_texts: write texts and labels into the log too.
         quiet: log only what goes wrong.
     """

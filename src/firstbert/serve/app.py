@@ -112,10 +112,11 @@ class _Routes:
         return await self._predict(ask, always_listed=True)
 
     async def _predict(self, ask: Ask, *, always_listed: bool) -> Answer:
+        served = self.models.get(ask.model)
+        served.queue.refuse_if_full()  # before any work is done for it
         asked, texts = schemas.read_predict(ask.body)
         if len(texts) > self.options.max_inputs:
             raise TooLargeError(f"{len(texts):,} inputs are too many: at most {self.options.max_inputs:,} a request.")
-        served = self.models.get(ask.model)
         served.metrics.stage("read", time.perf_counter() - ask.start)
         answered = await served.answer(texts)
         ask.facts["inputs"] = len(texts)

@@ -3,12 +3,14 @@
 After gate.py in serve/. uvicorn has no bound on the time and the size of a request's head. On the short way a request
 takes neither ASGI nor FastAPI: the body goes to its route's handler as soon as it is complete, and the answer is
 written in one piece. What is out of the ordinary (no length, too long, no key, pipelined, HTTP/1.0 …) goes by ASGI.
+Where more connections are open than may be, the first to come are served and the others refused, without either.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
@@ -18,6 +20,35 @@ from firstbert.serve.gate import GONE, JSON, Answer, Ask, Gate, Known, problem
 
 HEAD_BYTES = 64_000
 _CLOSE = (b"connection", b"close")
+_SOON = {"Retry-After": "1"}
+_PROBES = (b"/health", b"/ready", b"/metrics")  # GET of these is answered however many connections are open
+
+
+class Lingering:
+    """A connection's transport that closes in such a way that the client gets its last answer.
+
+    Where a connection is closed on which bytes have come that nobody read, the system sends a reset, and the client's
+    system throws away what it hasn't read yet. So while a request is still coming in, only our side ends; what comes is
+    thrown away until the client ends its side or has had the time of a request. A second close() closes at once.
+    """
+
+    def __init__(self, transport: asyncio.Transport, connection: Guarded) -> None:
+        self.transport, self.connection, self.ended = transport, connection, False
+        self.write, self.get_extra_info = transport.write, transport.get_extra_info
+
+    def close(self) -> None:
+        """Close, now or when the request has come in."""
+        if self.ended or not self.connection.coming:
+            self.transport.close()
+        else:
+            self.transport.write_eof()
+            self.connection.flow.resume_reading()
+            self.connection.loop.call_later(self.connection.read_timeout_s, self.transport.close)
+        self.ended = True
+
+    def is_closing(self) -> bool:
+        """Whether the last answer has been written."""
+        return self.ended or self.transport.is_closing()
 
 
 class Direct:
@@ -66,17 +97,22 @@ class Guarded(HttpToolsProtocol):
         given, named: uvicorn's own.
         gate: the application.
         read_timeout_s: how long a request may take to come in.
+        most: connections that are served at once.
     """
 
-    def __init__(self, *given: Any, gate: Gate, read_timeout_s: float, **named: Any) -> None:
+    def __init__(self, *given: Any, gate: Gate, read_timeout_s: float, most: int, **named: Any) -> None:
         super().__init__(*given, **named)
-        self.gate, self.read_timeout_s = gate, read_timeout_s
+        self.gate, self.read_timeout_s, self.most = gate, read_timeout_s, most
 
     def connection_made(self, transport: Any) -> None:
         """Start the clock: who connects must ask."""
         super().connection_made(transport)
+        self.transport = Lingering(transport, self)  # type: ignore[assignment]
+        self.beyond = len(self.connections) > self.most
         self.head_bytes = 0
-        self.in_head = self.reading = True
+        self.in_head = True  # a head is due
+        self.coming = False  # a request has begun and isn't all here
+        self.start = time.perf_counter()
         self.clock: asyncio.TimerHandle | None = None
         self._start_clock()
 
@@ -89,19 +125,21 @@ class Guarded(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Count the head's bytes; start the clock for a request that isn't complete yet."""
+        if self.transport.is_closing():
+            return
         if self.in_head:
             self.head_bytes += len(data)
         super().data_received(data)
         if self.in_head and self.head_bytes > HEAD_BYTES:
             self._end(431, f"The request's head is longer than {HEAD_BYTES:,} bytes.")
-        elif self.reading and self.clock is None and not self.transport.is_closing():
+        elif self.coming and self.clock is None and not self.transport.is_closing():
             self._start_clock()
 
     # -- a request comes in
 
     def on_message_begin(self) -> None:
         """One more request."""
-        self.in_head = self.reading = True
+        self.in_head = self.coming = True
         self.head_bytes = 0
         self._stop_clock()
         self.start = time.perf_counter()
@@ -110,31 +148,42 @@ class Guarded(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Choose the way; from here on the application bounds the size."""
         self.in_head = False
-        if (direct := self._direct()) is None:
-            super().on_headers_complete()
+        if self.transport.is_closing():
+            return
+        headers = dict(self.headers)
+        request_id = self.gate.new_id(headers.get(b"x-request-id"))
+        if self._too_many():
+            message = f"More than {self.most:,} connections are open."
+            self._refuse(problem(503, message, _SOON), request_id, self.parser.get_method().decode())
+        elif known := self._known(headers):
+            keep_alive = self.parser.should_keep_alive()
+            self.cycle = Direct(self, known, request_id, self.start, keep_alive)  # type: ignore[assignment]
         else:
-            self.cycle = direct  # type: ignore[assignment]
+            super().on_headers_complete()
 
-    def _direct(self) -> Direct | None:
-        """Return the request where it takes the short way."""
+    def _too_many(self) -> bool:
+        """Whether this request is refused, since others came before it."""
+        self.beyond = self.beyond and len(self.connections) > self.most
+        if self.answering or not (self.beyond or len(self.tasks) >= self.most):
+            return False
+        return self.parser.get_method() != b"GET" or self.url not in _PROBES
+
+    def _known(self, headers: dict[bytes, bytes]) -> Known | None:
+        """Return what answers it where it takes the short way."""
         parser = self.parser
         if parser.get_method() != b"POST" or parser.get_http_version() != "1.1" or parser.should_upgrade():
             return None
-        headers = dict(self.headers)
-        if (known := self.gate.direct(self.url, headers)) is None or b"expect" in headers or not self._room:
-            return None
-        request_id = self.gate.new_id(headers.get(b"x-request-id"))
-        return Direct(self, known, request_id, self.start, parser.should_keep_alive())
+        return None if b"expect" in headers or self.answering else self.gate.direct(self.url, headers)
 
     @property
-    def _room(self) -> bool:
-        """Whether nothing is before it on this connection, and there aren't too many of these."""
-        most = self.limit_concurrency or 10**9
-        idle = self.cycle is None or self.cycle.response_complete
-        return idle and len(self.connections) < most and len(self.tasks) < most
+    def answering(self) -> bool:
+        """Whether there is a request whose answer isn't complete."""
+        return self.cycle is not None and not self.cycle.response_complete
 
     def on_body(self, body: bytes) -> None:
         """Keep what has come."""
+        if self.transport.is_closing():
+            return
         if isinstance(self.cycle, Direct):
             self.cycle.body.append(body)
         else:
@@ -142,9 +191,11 @@ class Guarded(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """It is all here."""
-        self.reading = False
+        self.coming = False
         self._stop_clock()
-        if isinstance(self.cycle, Direct):
+        if self.transport.is_closing():
+            self.transport.close()
+        elif isinstance(self.cycle, Direct):
             self.cycle.begin()
         else:
             super().on_message_complete()
@@ -157,24 +208,27 @@ class Guarded(HttpToolsProtocol):
             return
         defaults = self.server_state.default_headers
         closes = not direct.keep_alive or _CLOSE in defaults
-        names = [*defaults, _CLOSE] if closes and _CLOSE not in defaults else defaults
-        own = "".join(f"{name.lower()}: {value}\r\n" for name, value in answer.headers.items())
-        head = (
-            f"{_STATUS[answer.status]}content-type: {JSON}\r\ncontent-length: {len(answer.body)}\r\n"
-            f"x-request-id: {direct.request_id}\r\n{own}"
-        )
         direct.response_started = direct.response_complete = True
-        shared = b"".join([b"%b: %b\r\n" % header for header in names])
-        self.transport.write(b"%b%b\r\n%b" % (head.encode("latin-1"), shared, answer.body))
+        self._write(answer, direct.request_id, [*defaults, _CLOSE] if closes and _CLOSE not in defaults else defaults)
         if closes:
             self.transport.close()
         self.on_response_complete()
 
+    def _write(
+        self, answer: Answer, request_id: str, names: Iterable[tuple[bytes, bytes]], *, body: bool = True
+    ) -> None:
+        own = "".join(f"{name.lower()}: {value}\r\n" for name, value in answer.headers.items())
+        head = (
+            f"{_STATUS[answer.status]}content-type: {JSON}\r\ncontent-length: {len(answer.body)}\r\n"
+            f"x-request-id: {request_id}\r\n{own}"
+        )
+        shared = b"".join([b"%b: %b\r\n" % header for header in names])
+        self.transport.write(b"%b%b\r\n%b" % (head.encode("latin-1"), shared, answer.body if body else b""))
+
     @property
     def busy(self) -> bool:
         """Whether a request has begun that isn't answered yet."""
-        begun = self.in_head and self.head_bytes > 0
-        return begun or (self.cycle is not None and not self.cycle.response_complete)
+        return not self.transport.is_closing() and (self.answering or (self.coming and self.in_head))
 
     # -- time
 
@@ -189,15 +243,36 @@ class Guarded(HttpToolsProtocol):
     def _too_slow(self) -> None:
         self._end(408, f"The request wasn't complete within {self.read_timeout_s:g} s.")
 
+    def send_400_response(self, msg: str) -> None:
+        """Say that this is no HTTP; uvicorn's name for that."""
+        self.coming = True  # whatever it is, more may follow
+        self._end(400, "This is no request of HTTP/1.1.")
+
     def _end(self, status: int, message: str) -> None:
         """Say why, unless an answer is being sent already, and close."""
+        cycle = self.cycle if self.answering else None
         if self.transport.is_closing():
             return
-        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
-            body = problem(status, message).body
-            head = f"HTTP/1.1 {status} Error\r\ncontent-type: {JSON}\r\ncontent-length: {len(body)}\r\n"
-            self.transport.write(f"{head}connection: close\r\n\r\n".encode() + body)
+        if cycle is not None and cycle.response_started:
+            self.transport.close()
+            return
+        self.cycle = None  # type: ignore[assignment]
+        answer = problem(status, message)
+        if isinstance(cycle, Direct):
+            self._refuse(answer, cycle.request_id)
+        elif cycle is not None:  # the gate will write it down, as left by its client
+            self._refuse(answer, str(cycle.scope.get("id")), known=True)
+            cycle.disconnected = True
+            cycle.message_event.set()
+        else:
+            self._refuse(answer, self.gate.new_id(None))
+
+    def _refuse(self, answer: Answer, request_id: str, method: str | None = None, *, known: bool = False) -> None:
+        """Write the connection's last answer and close it; write it down unless the gate knows of it."""
+        self._write(answer, request_id, {*self.server_state.default_headers, _CLOSE}, body=method != "HEAD")
         self.transport.close()
+        if not known:
+            self.gate.note(request_id, method, "refused", answer.status, Ask(b"", None, self.start))
 
 
 _STATUS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}

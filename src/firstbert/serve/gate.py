@@ -32,8 +32,9 @@ JSON = "application/json"
 GONE = 499  # as nginx has it: nobody waits for an answer any more; nobody sees it but the log
 _OPEN = ("/", "/health", "/ready", "/docs", "/openapi.json")  # for these, GET needs no key
 _KINDS = {
-    401: "unauthorized", 404: "not_found", 405: "method_not_allowed", 408: "timeout", 413: "too_large",
-    422: "validation", 429: "overloaded", 500: "internal", 503: "unavailable", 504: "deadline",
+    400: "bad_request", 401: "unauthorized", 404: "not_found", 405: "method_not_allowed", 408: "timeout",
+    413: "too_large", 422: "validation", 429: "overloaded", 431: "too_large", 500: "internal", 503: "unavailable",
+    504: "deadline",
 }  # fmt: skip
 
 
@@ -253,9 +254,10 @@ class Gate:
         where = "".join(traceback.format_tb(error.__traceback__))  # its message might hold a text
         self.log("fault", "error", id=request_id, kind=type(error).__name__, where=where)
 
-    def note(self, request_id: str, method: str, route: str, status: int, ask: Ask) -> None:
+    def note(self, request_id: str, method: str | None, route: str, status: int, ask: Ask) -> None:
         """Count a request that has ended, and write it down."""
         seconds = time.perf_counter() - ask.start
         self.metrics.request(route, status, seconds)
-        self.log("request", "warning" if status >= 500 else "info", id=request_id, method=method, route=route,
+        wrong = status >= 500 and status != 503  # in a flood, a line for each that is refused would be one more load
+        self.log("request", "warning" if wrong else "info", id=request_id, method=method, route=route,
                  status=status, ms=round(1000 * seconds, 2), **ask.facts)  # fmt: skip

@@ -30,7 +30,7 @@ class ServeOptions:
         read_timeout_s: how long a request may take to come in, from its first byte or the connection's start; 408 then.
         max_inputs: texts of one request; 413 beyond.
         max_body: bytes of one request; 413 beyond.
-        max_connections: open at once; 503 beyond.
+        max_connections: served at once; whoever comes when so many are open is refused with 503.
         log_texts: whether texts and labels go into the log.
         quiet: log only what goes wrong.
     """
@@ -45,7 +45,7 @@ class ServeOptions:
     read_timeout_s: float = 20.0
     max_inputs: int = 1024
     max_body: int = 4_000_000
-    max_connections: int = 1000
+    max_connections: int = 4096
     log_texts: bool = False
     quiet: bool = False
 
@@ -56,7 +56,7 @@ class ServeOptions:
         _in("read-timeout", self.read_timeout_s, 0.01, 3600)
         _in("max-inputs", self.max_inputs, 1, 1_000_000)
         _in("max-body", self.max_body, 100, 10**10)
-        _in("max-connections", self.max_connections, 2, 1_000_000)
+        _in("max-connections", self.max_connections, 1, 1_000_000)
         names = [name for name, _ in self.named]
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)

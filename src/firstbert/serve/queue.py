@@ -25,6 +25,7 @@ from firstbert.serve.watch import ModelMetrics
 from firstbert.tokens import Tokens
 
 _TOGETHER = 128  # texts that are put together at a time, at most
+_MOST_WAIT = 1 / 3  # of the deadline: a machine may become three times slower before what was taken is too late
 
 
 class QueueFullError(FirstbertError):
@@ -132,7 +133,7 @@ class Queue:
             QueueFullError: too much is waiting already.
             TooLateError: the deadline passed.
         """
-        self._refuse_if_full()
+        self.refuse_if_full()
         loop = asyncio.get_running_loop()
         n = len(tokens.ids)
         answered = Answered(self.predictor, [[]] * n, [[]] * n, tokens.truncated, [False] * n)
@@ -152,13 +153,14 @@ class Queue:
         """How long a text would wait that came now."""
         return self.tokens * self.seconds_per_token / self.engine.threads
 
-    def _refuse_if_full(self) -> None:
-        """What would wait for more than half of its deadline is refused at once, while its sender can still try others.
+    def refuse_if_full(self) -> None:
+        """Raise QueueFullError where a text that came now would wait for too long a part of its deadline.
 
-        Whatever its size, a request finds a place where nothing waits.
+        Its sender can still try others. Whatever its size, a request finds a place where nothing waits.
         """
-        if self.tokens and self.expected_wait_s > self.deadline_s / 2:
-            raise QueueFullError(max(1, math.ceil(self.expected_wait_s - self.deadline_s / 2)))
+        longest = _MOST_WAIT * self.deadline_s
+        if self.tokens and self.expected_wait_s > longest:
+            raise QueueFullError(max(1, math.ceil(self.expected_wait_s - longest)))
 
     def _give_up(self, request: _Request) -> None:
         if not request.done.done():

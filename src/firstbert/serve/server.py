@@ -30,6 +30,9 @@ from firstbert.serve.watch import Log, Metrics
 from firstbert.terminal import note
 
 KEEP_ALIVE_S = 75  # longer than proxies keep theirs
+_MOST_FILES = 65536  # open at once
+_OWN_FILES = 200  # models and libraries; and those connections that are being refused
+BACKLOG = 65535  # connections that wait to be taken; the system takes its own bound where that is less
 LAME_DUCK_S = 1.0  # after SIGTERM, still taking connections, but no longer keeping them
 QUIET_S = 0.5  # without a request on any connection, before they are closed
 
@@ -119,7 +122,7 @@ def run(options: ServeOptions) -> None:
         UsageError: the address can't be had.
         FirstbertError: a model can't be used.
     """
-    _raise_file_limit()
+    most = min(options.max_connections, max(1, _raise_file_limit() - _OWN_FILES))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it once more after the end
     log = Log(quiet=options.quiet, texts=options.log_texts)
     metrics = Metrics()
@@ -130,11 +133,11 @@ def run(options: ServeOptions) -> None:
         listener.close()
         raise
     gate = create(options, models, metrics, log)
-    guarded: Any = partial(Guarded, gate=gate, read_timeout_s=options.read_timeout_s)
+    guarded: Any = partial(Guarded, gate=gate, read_timeout_s=options.read_timeout_s, most=most)
     config = uvicorn.Config(
-        gate, http=guarded, ws="none", loop="auto", log_config=None, access_log=False,
-        server_header=False, proxy_headers=False, limit_concurrency=options.max_connections,
-        timeout_keep_alive=KEEP_ALIVE_S, timeout_graceful_shutdown=int(options.deadline_s) + 5, lifespan="on",
+        gate, http=guarded, ws="none", loop="auto", log_config=None, log_level="error", access_log=False,
+        server_header=False, proxy_headers=False, backlog=BACKLOG, timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=int(options.deadline_s) + 5, lifespan="on",
     )  # fmt: skip
     gc.collect()
     gc.freeze()  # what is here now stays: nothing to search for garbage
@@ -162,8 +165,13 @@ def _listen(options: ServeOptions) -> socket.socket:
     return listener
 
 
-def _raise_file_limit() -> None:
-    """Each connection is an open file; many systems allow 1,024 unless asked for more."""
+def _raise_file_limit() -> int:
+    """Return how many files may be open, more than before: each connection is one, and many systems allow 1,024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return _MOST_FILES
+    wanted = max(soft, _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES))
     with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 65536)), hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        return wanted
+    return soft
