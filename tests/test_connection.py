@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from uvicorn.server import ServerState
 
 from firstbert.serve.connection import Direct, Guarded
-from firstbert.serve.gate import Answer, Ask, Gate, Known
+from firstbert.serve.gate import Answer, Ask, Gate, GoneError, Known, body_of
 from firstbert.serve.options import ServeOptions
 from firstbert.serve.watch import Log, Metrics
 from serving import Service, serve
@@ -45,6 +45,7 @@ class Transport(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__({"peername": ("127.0.0.1", 1), "sockname": ("127.0.0.1", 2)})
         self.sent, self.ended, self.closed = b"", False, False
+        self.unsent, self.aborted = [100, 90, 90, 80, 80, 80], False
 
     def write(self, data: Any) -> None:
         assert not self.ended and not self.closed
@@ -62,6 +63,12 @@ class Transport(asyncio.Transport):
     def pause_reading(self) -> None: ...
 
     def resume_reading(self) -> None: ...
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent.pop(0)
+
+    def abort(self) -> None:
+        self.aborted = True
 
 
 def connection(state: ServerState | None = None, **options: Any) -> tuple[Guarded, Transport]:
@@ -185,6 +192,16 @@ def test_tasks_whose_clients_have_gone_count_too() -> None:
     assert b" 503 " in asyncio.run(send())
 
 
+def test_a_request_behind_another_one_waits_for_its_turn() -> None:
+    async def send() -> bytes:
+        made, transport = connection(max_connections=1)
+        made.data_received(wire() + wire(first="GET / HTTP/1.1", body=b""))
+        await asyncio.sleep(0.05)
+        return transport.sent
+
+    assert [part[:4] for part in asyncio.run(send()).split(b"HTTP/1.1 ")[1:]] == [b"200 ", b"404 "]
+
+
 @pytest.mark.parametrize("rest", [b"", BODY])
 def test_a_connection_refused_in_the_middle_of_a_request_reads_on(rest: bytes) -> None:
     """It is closed once the client has ended, or has had its time; what comes is thrown away."""
@@ -243,6 +260,26 @@ def test_who_reads_no_answers_is_written_no_more() -> None:
     assert not before and after.endswith(BODY)
 
 
+def test_who_reads_a_little_has_more_time_and_who_reads_nothing_is_left() -> None:
+    async def send() -> tuple[bool, list[int], bool, bool]:
+        made, transport = connection()
+        made.data_received(wire())  # its own clock ends
+        made.pause_writing()
+        other, reads = connection()
+        other.data_received(wire())
+        other.pause_writing()
+        other.resume_writing()
+        lost, gone = connection()
+        lost.pause_writing()
+        lost.connection_lost(None)
+        await asyncio.sleep(0.4)
+        for task in made.tasks:
+            task.cancel()
+        return transport.aborted, transport.unsent, reads.aborted, gone.aborted
+
+    assert asyncio.run(send()) == (True, [], False, False)
+
+
 def test_a_body_that_stops_coming_is_given_up() -> None:
     async def send() -> tuple[bytes, bool]:
         made, transport = connection()
@@ -255,6 +292,61 @@ def test_a_body_that_stops_coming_is_given_up() -> None:
 
     sent, closed = asyncio.run(send())
     assert closed and b"HTTP/1.1 408 " in sent
+
+
+def test_nor_does_the_application_wait_for_it() -> None:
+    async def read(scope: Any, receive: Any, send: Any) -> None:
+        with pytest.raises(GoneError):
+            await body_of(scope, receive, 1000)
+        left.append(True)
+
+    async def send() -> bytes:
+        made, transport = connection()
+        made.app = read
+        made.data_received(wire(first="PUT /predict HTTP/1.1")[:-3])
+        await asyncio.sleep(0.2)
+        assert left  # before the connection has ended
+        return transport.sent
+
+    left: list[bool] = []
+    assert b"HTTP/1.1 408 " in asyncio.run(send())
+
+
+def test_what_is_no_http_is_told_so_and_what_was_answered_gets_no_second_answer() -> None:
+    async def send() -> tuple[bytes, bytes, list[bool]]:
+        closed = []
+        made, garbage = connection()
+        for sent in (wire(), b"no HTTP"):
+            made.data_received(sent)
+            await asyncio.sleep(0.01)
+        made, answered = connection()
+        made.data_received(wire("Transfer-Encoding: chunked", length=False, body=b"7\r\nfault, "))
+        made.cycle.response_started = made.cycle.response_complete = True  # as where it is too long
+        made.data_received(b"no chunk")
+        await asyncio.sleep(0.01)
+        for each in (garbage, answered):
+            closed += [each.ended, each.closed]
+        await asyncio.sleep(0.1)
+        for task in made.tasks:
+            task.cancel()
+        return garbage.sent, answered.sent, [*closed, garbage.closed, answered.closed]
+
+    garbage, answered, closed = asyncio.run(send())
+    assert [part[:4] for part in garbage.split(b"HTTP/1.1 ")[1:]] == [b"200 ", b"400 "]
+    assert not answered
+    assert closed == [True, False, True, False, True, True]
+
+
+def test_the_clock_of_a_connection_that_is_lost_is_stopped() -> None:
+    async def send() -> tuple[bool, bool]:
+        made, transport = connection()
+        for sent in (b"GET / HTTP/1.1\r\nX: ", b"a" * 70_000):
+            made.data_received(sent)
+        clock = made.clock
+        made.connection_lost(None)
+        return clock is not None and clock.cancelled(), transport.closed
+
+    assert asyncio.run(send()) == (True, True)
 
 
 # ---------------------------------------------------------------- what comes back
@@ -301,6 +393,15 @@ def test_the_answer_is_the_same_on_both_ways(service: Service) -> None:
         [wire(first="POST /predict HTTP/1.0")],
     ):
         assert talk(service, *parts, pause=0.002) == [("200", names, body)]
+
+
+@pytest.mark.parametrize("way", ["POST /predict HTTP/1.1", "POST /predict?a=b HTTP/1.1"])
+def test_a_client_that_ends_its_side_is_answered(service: Service, way: str) -> None:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=20) as s:
+        s.sendall(wire(first=way) * 3)
+        s.shutdown(socket.SHUT_WR)
+        got = b"".join(iter(lambda: s.recv(65536), b""))
+    assert got.count(b"HTTP/1.1 200 ") == 3
 
 
 @pytest.mark.parametrize("body", [b'{"inputs": ""}', b"{", b'{"inputs": "a", "parameters": {"top_k": 0}}'])

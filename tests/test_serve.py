@@ -366,6 +366,11 @@ def test_clients_that_dawdle(quick: Path, tmp_path: Path) -> None:
         assert b" 408 " in left_with(head, b" ")
         assert b" 431 " in left_with(b"GET / HTTP/1.1\r\nX: ", b"a" * 20_000)
         assert b" 400 " in left_with(b"\x16\x03\x01 this is no HTTP\r\n\r\n")
+        with socket.create_connection(("127.0.0.1", held.port), timeout=10) as greedy:  # asks, and doesn't read
+            greedy.settimeout(3)
+            with pytest.raises((ConnectionResetError, BrokenPipeError)):
+                while True:
+                    greedy.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
         reset = socket.create_connection(("127.0.0.1", held.port))
         reset.sendall(head[:-2] + b"\r\n{")
         reset.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any
 
@@ -35,15 +35,15 @@ class Lingering:
     def __init__(self, transport: asyncio.Transport, connection: Guarded) -> None:
         self.transport, self.connection, self.ended = transport, connection, False
         self.write, self.get_extra_info = transport.write, transport.get_extra_info
+        self.abort, self.unsent = transport.abort, transport.get_write_buffer_size
 
     def close(self) -> None:
         """Close, now or when the request has come in."""
-        if self.ended or not self.connection.coming:
+        if self.is_closing() or not self.connection.coming:
             self.transport.close()
         else:
             self.transport.write_eof()
-            self.connection.flow.resume_reading()
-            self.connection.loop.call_later(self.connection.read_timeout_s, self.transport.close)
+            self.connection.read_on(self.transport.close)
         self.ended = True
 
     def is_closing(self) -> bool:
@@ -107,18 +107,20 @@ class Guarded(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """Start the clock: who connects must ask."""
         super().connection_made(transport)
-        self.transport = Lingering(transport, self)  # type: ignore[assignment]
+        self.transport: Any = Lingering(transport, self)
         self.beyond = len(self.connections) > self.most
         self.head_bytes = 0
         self.in_head = True  # a head is due
         self.coming = False  # a request has begun and isn't all here
         self.start = time.perf_counter()
-        self.clock: asyncio.TimerHandle | None = None
+        self.clock: asyncio.TimerHandle | None = None  # of a request
+        self.unread: asyncio.TimerHandle | None = None  # of an answer
         self._start_clock()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clock."""
+        """Stop the clocks."""
         self._stop_clock()
+        self._stop_unread()
         if isinstance(self.cycle, Direct):
             self.cycle.gone(self.gate)
         super().connection_lost(exc)
@@ -134,6 +136,13 @@ class Guarded(HttpToolsProtocol):
             self._end(431, f"The request's head is longer than {HEAD_BYTES:,} bytes.")
         elif self.coming and self.clock is None and not self.transport.is_closing():
             self._start_clock()
+
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """A client that has ended its side, and only that, is still answered what it has asked."""
+        if not self.answering or self.coming or self.transport.is_closing():
+            return None
+        self.cycle.keep_alive = False
+        return True
 
     # -- a request comes in
 
@@ -232,20 +241,49 @@ class Guarded(HttpToolsProtocol):
 
     # -- time
 
-    def _start_clock(self) -> None:
-        self.clock = self.loop.call_later(self.read_timeout_s, self._too_slow)
+    def read_on(self, then: Callable[[], None]) -> None:
+        """Read, whatever comes, for as long as a request may take."""
+        self.flow.resume_reading()
+        self._start_clock(then)
+
+    def _start_clock(self, then: Callable[[], None] | None = None) -> None:
+        self._stop_clock()
+        self.clock = self.loop.call_later(self.read_timeout_s, then or self._too_slow)
 
     def _stop_clock(self) -> None:
         if self.clock is not None:
             self.clock.cancel()
             self.clock = None
 
+    def pause_writing(self) -> None:
+        """The client doesn't read: it has as long for that as for a request, and again whenever it has read some."""
+        super().pause_writing()
+        self._watch_unread()
+
+    def resume_writing(self) -> None:
+        """It does."""
+        super().resume_writing()
+        self._stop_unread()
+
+    def _watch_unread(self) -> None:
+        self.unread = self.loop.call_later(self.read_timeout_s, self._still_unread, self.transport.unsent())
+
+    def _still_unread(self, before: int) -> None:
+        if self.transport.unsent() < before:
+            self._watch_unread()
+        else:
+            self.transport.abort()
+
+    def _stop_unread(self) -> None:
+        if self.unread is not None:
+            self.unread.cancel()
+            self.unread = None
+
     def _too_slow(self) -> None:
         self._end(408, f"The request wasn't complete within {self.read_timeout_s:g} s.")
 
     def send_400_response(self, msg: str) -> None:
         """Say that this is no HTTP; uvicorn's name for that."""
-        self.coming = True  # whatever it is, more may follow
         self._end(400, "This is no request of HTTP/1.1.")
 
     def _end(self, status: int, message: str) -> None:
@@ -253,7 +291,8 @@ class Guarded(HttpToolsProtocol):
         cycle = self.cycle if self.answering else None
         if self.transport.is_closing():
             return
-        if cycle is not None and cycle.response_started:
+        answered = self.coming and not self.in_head and cycle is None  # and its body still comes
+        if answered or (cycle is not None and cycle.response_started):
             self.transport.close()
             return
         self.cycle = None  # type: ignore[assignment]
