@@ -25,7 +25,7 @@ from firstbert.serve.watch import ModelMetrics
 from firstbert.tokens import Tokens
 
 _TOGETHER = 128  # texts that are put together at a time, at most
-_MOST_WAIT = 1 / 3  # of the deadline: a machine may become three times slower before what was taken is too late
+_MOST_WAIT = 0.5  # of the deadline: the machine may become twice as slow before what was taken is too late
 
 
 class QueueFullError(FirstbertError):
