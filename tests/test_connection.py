@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 import uvicorn
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 from uvicorn.server import ServerState
 
-from firstbert.serve.connection import Direct, Guarded
+from firstbert.serve.connection import AHEAD, Direct, Guarded
 from firstbert.serve.gate import Answer, Ask, Gate, GoneError, Known, body_of
 from firstbert.serve.options import ServeOptions
 from firstbert.serve.watch import Log, Metrics
@@ -45,7 +45,8 @@ class Transport(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__({"peername": ("127.0.0.1", 1), "sockname": ("127.0.0.1", 2)})
         self.sent, self.ended, self.closed = b"", False, False
-        self.unsent, self.aborted = [100, 90, 90, 80, 80, 80], False
+        self.unsent: list[int] = []
+        self.aborted = False
 
     def write(self, data: Any) -> None:
         assert not self.ended and not self.closed
@@ -65,14 +66,14 @@ class Transport(asyncio.Transport):
     def resume_reading(self) -> None: ...
 
     def get_write_buffer_size(self) -> int:
-        return self.unsent.pop(0)
+        return self.unsent.pop(0) if self.unsent else 0
 
     def abort(self) -> None:
-        self.aborted = True
+        self.aborted = self.closed = True
 
 
-def connection(state: ServerState | None = None, **options: Any) -> tuple[Guarded, Transport]:
-    """A connection to a service that answers each body with itself."""
+def connection(other: Guarded | None = None, **options: Any) -> tuple[Guarded, Transport]:
+    """A connection to a service that answers each body with itself, beside another one."""
 
     async def echo(ask: Ask) -> Answer:
         if b"fault" in ask.body:
@@ -81,8 +82,9 @@ def connection(state: ServerState | None = None, **options: Any) -> tuple[Guarde
 
     known = {"/predict": Known("/predict", None, echo)}
     gate = Gate(FastAPI(), known, ServeOptions(("m",), max_body=1000, **options), Metrics(), Log(quiet=True))
+    state, gate = (other.server_state, other.gate) if other else (ServerState(), gate)
     config, most = uvicorn.Config(gate, ws="none", log_config=None), options.get("max_connections", 100)
-    made = Guarded(config, state or ServerState(), {}, gate=gate, read_timeout_s=0.05, most=most)
+    made = Guarded(config, state, {}, gate=gate, read_timeout_s=0.05, most=most)
     made.connection_made(transport := Transport())
     return made, transport
 
@@ -128,8 +130,8 @@ def test_which_requests_take_the_short_way(sent: bytes, options: dict[str, Any],
 
 def test_the_first_to_come_are_served_and_the_others_told_when_to_come_again() -> None:
     async def send() -> tuple[bool, bytes, bool, bool]:
-        state = ServerState()
-        (first, _), (second, refused), (third, _) = (connection(state, max_connections=1) for _ in range(3))
+        first, _ = connection(max_connections=1)
+        (second, refused), (third, _) = (connection(first, max_connections=1) for _ in range(2))
         for each in (second, first):
             each.data_received(wire("X-Request-Id: a"))
         served = isinstance(first.cycle, Direct)
@@ -160,9 +162,7 @@ def test_the_first_to_come_are_served_and_the_others_told_when_to_come_again() -
 )
 def test_probes_are_answered_however_many_there_are(first: str, refused: bool) -> None:
     async def send() -> bool:
-        state = ServerState()
-        connection(state, max_connections=1)
-        made, transport = connection(state, max_connections=1)
+        made, transport = connection(connection(max_connections=1)[0], max_connections=1)
         made.data_received(wire(first=first, body=b""))
         await asyncio.sleep(0.01)
         return b" 503 " in transport.sent
@@ -172,24 +172,11 @@ def test_probes_are_answered_however_many_there_are(first: str, refused: bool) -
 
 def test_a_refusal_has_no_body_where_the_head_alone_was_wanted() -> None:
     async def send() -> bytes:
-        state = ServerState()
-        connection(state, max_connections=1)
-        made, transport = connection(state, max_connections=1)
+        made, transport = connection(connection(max_connections=1)[0], max_connections=1)
         made.data_received(wire(first="HEAD / HTTP/1.1", body=b"") + wire())  # what follows isn't answered
         return transport.sent
 
     assert asyncio.run(send()).endswith(b"\r\n\r\n")
-
-
-def test_tasks_whose_clients_have_gone_count_too() -> None:
-    async def send() -> bytes:
-        made, transport = connection(max_connections=2)
-        made.tasks.update(asyncio.create_task(asyncio.sleep(0.01)) for _ in range(2))
-        made.data_received(wire())
-        await asyncio.gather(*made.tasks)
-        return transport.sent
-
-    assert b" 503 " in asyncio.run(send())
 
 
 def test_a_request_behind_another_one_waits_for_its_turn() -> None:
@@ -202,14 +189,116 @@ def test_a_request_behind_another_one_waits_for_its_turn() -> None:
     assert [part[:4] for part in asyncio.run(send()).split(b"HTTP/1.1 ")[1:]] == [b"200 ", b"404 "]
 
 
+def test_a_probe_leaves_no_place_taken() -> None:
+    async def send() -> tuple[bytes, bool]:
+        made, transport = connection(connection(max_connections=1)[0], max_connections=1)
+        made.app = made.gate
+        made.data_received(wire(first="GET /health HTTP/1.1", body=b"") + wire())
+        await asyncio.sleep(0.05)
+        return transport.sent, transport.closed
+
+    sent, closed = asyncio.run(send())
+    assert sent.startswith(b"HTTP/1.1 404 ") and sent.count(b"HTTP/1.1 ") == 1 and closed
+
+
+def test_the_places_are_counted() -> None:
+    async def send() -> list[int]:
+        first, _ = connection(max_connections=2)
+        others = [connection(first, max_connections=2)[0] for _ in range(3)]
+        counts = [first.gate.served]
+        for each in (others[1], others[0], first):
+            each.connection_lost(None)
+            counts.append(first.gate.served)
+        others[2].data_received(wire())
+        return [*counts, first.gate.served]
+
+    assert asyncio.run(send()) == [2, 2, 1, 0, 1]
+
+
+SLOW = wire(first="PUT /slow HTTP/1.1")
+
+
+@pytest.mark.parametrize(
+    ("sent", "statuses"),
+    [
+        ([wire(), b"no HTTP"], "200 400"),
+        ([wire() + b"no HTTP"], "200 400"),
+        ([SLOW, b"no HTTP"], "200 400"),
+        ([SLOW, wire()[:-3]], "200 408"),
+        ([SLOW, CHUNKED[:-12] + b"no chunk"], "200 400"),
+        ([SLOW + CHUNKED[:-12] + b"no chunk"], "200 400"),
+        ([SLOW + wire() + b"no HTTP"], "200 200 400"),
+        ([SLOW, b"GET / HTTP/1.1\r\nX: ", b"a" * 70_000], "200 431"),
+        ([SLOW + wire() * (AHEAD + 100)], "200 " * (AHEAD + 1) + "503"),
+        (["GET /\xe9 HTTP/1.1\r\n\r\n".encode()], "400"),
+        ([b"GET http://a:99999/ HTTP/1.1\r\n\r\n"], "400"),
+        ([CHUNKED[:-2], *[b"X: " + b"a" * 30_000 + b"\r\n"] * 3], "431"),
+    ],
+)
+def test_first_comes_what_was_asked_first(sent: list[bytes], statuses: str) -> None:
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await body_of(scope, receive, 1000)
+        except GoneError:
+            return
+        await asyncio.sleep(0.1 if scope["path"] == "/slow" else 0)
+        await Response(b"slow")(scope, receive, send)
+
+    async def talk() -> tuple[bytes, bool]:
+        made, transport = connection()
+        made.app = slow
+        for part in sent:
+            made.data_received(part)
+            await asyncio.sleep(0.001)
+        until = time.monotonic() + 5
+        while not (transport.ended or transport.closed) and time.monotonic() < until:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        assert not made.tasks
+        return transport.sent, transport.ended or transport.closed
+
+    answers, ended = asyncio.run(talk())
+    assert [part[:3].decode() for part in answers.split(b"HTTP/1.1 ")[1:]] == statuses.split()
+    assert ended
+
+
+def test_every_connection_has_a_clock() -> None:
+    """Line ends between requests, and the end of a body that was answered before it came, stop uvicorn's."""
+
+    async def send() -> tuple[bool, bool]:
+        made, _ = connection()
+        made.data_received(wire())
+        await asyncio.sleep(0.01)
+        made.data_received(b"\r\n")
+        other, _ = connection()
+        other.app = made.gate
+        other.data_received(wire(first="PUT /other HTTP/1.1")[:-3])
+        await asyncio.sleep(0.02)
+        other.data_received(BODY[-3:])
+        return made.timeout_keep_alive_task is not None, other.timeout_keep_alive_task is not None
+
+    assert asyncio.run(send()) == (True, True)
+
+
+def test_who_doesnt_read_the_last_answer_is_left() -> None:
+    async def send() -> tuple[bool, bool]:
+        made, transport = connection()
+        transport.unsent = [9] * 9
+        made.data_received(wire("Connection: close"))
+        await asyncio.sleep(0.01)
+        before = transport.aborted
+        await asyncio.sleep(0.2)
+        return before, transport.aborted
+
+    assert asyncio.run(send()) == (False, True)
+
+
 @pytest.mark.parametrize("rest", [b"", BODY])
 def test_a_connection_refused_in_the_middle_of_a_request_reads_on(rest: bytes) -> None:
     """It is closed once the client has ended, or has had its time; what comes is thrown away."""
 
     async def send() -> list[bool]:
-        state = ServerState()
-        connection(state, max_connections=1)
-        made, transport = connection(state, max_connections=1)
+        made, transport = connection(connection(max_connections=1)[0], max_connections=1)
         made.data_received(wire()[: -len(BODY)] + rest)
         seen = [transport.ended, transport.closed]
         made.data_received(BODY + wire())
@@ -264,6 +353,7 @@ def test_who_reads_a_little_has_more_time_and_who_reads_nothing_is_left() -> Non
     async def send() -> tuple[bool, list[int], bool, bool]:
         made, transport = connection()
         made.data_received(wire())  # its own clock ends
+        transport.unsent = [100, 90, 90, 80, 80, 80]
         made.pause_writing()
         other, reads = connection()
         other.data_received(wire())

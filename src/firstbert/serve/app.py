@@ -113,7 +113,7 @@ class _Routes:
 
     async def _predict(self, ask: Ask, *, always_listed: bool) -> Answer:
         served = self.models.get(ask.model)
-        served.queue.refuse_if_full()  # before any work is done for it
+        served.queue.refuse_if_full()  # before its body is read and cut into tokens
         asked, texts = schemas.read_predict(ask.body)
         if len(texts) > self.options.max_inputs:
             raise TooLargeError(f"{len(texts):,} inputs are too many: at most {self.options.max_inputs:,} a request.")

@@ -9,8 +9,9 @@ Where more connections are open than may be, the first to come are served and th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
@@ -19,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from firstbert.serve.gate import GONE, JSON, Answer, Ask, Gate, Known, problem
 
 HEAD_BYTES = 64_000
+AHEAD = 100  # requests that may be sent before the first of them is answered
 _CLOSE = (b"connection", b"close")
 _SOON = {"Retry-After": "1"}
 _PROBES = (b"/health", b"/ready", b"/metrics")  # GET of these is answered however many connections are open
@@ -28,23 +30,31 @@ class Lingering:
     """A connection's transport that closes in such a way that the client gets its last answer.
 
     Where a connection is closed on which bytes have come that nobody read, the system sends a reset, and the client's
-    system throws away what it hasn't read yet. So while a request is still coming in, only our side ends; what comes is
-    thrown away until the client ends its side or has had the time of a request. A second close() closes at once.
+    system throws away what it hasn't read yet. So while more may come, only our side ends; what comes is thrown away
+    until the client ends its side or has had the time of a request. A second close() closes at once.
     """
 
     def __init__(self, transport: asyncio.Transport, connection: Guarded) -> None:
         self.transport, self.connection, self.ended = transport, connection, False
-        self.write, self.get_extra_info = transport.write, transport.get_extra_info
-        self.abort, self.unsent = transport.abort, transport.get_write_buffer_size
+        self.get_extra_info, self.abort = transport.get_extra_info, transport.abort
+        self.unsent = transport.get_write_buffer_size
+
+    def write(self, data: bytes) -> None:
+        """Send it, unless the last answer has been sent."""
+        if not self.ended:
+            self.transport.write(data)
 
     def close(self) -> None:
-        """Close, now or when the request has come in."""
-        if self.is_closing() or not self.connection.coming:
-            self.transport.close()
-        else:
-            self.transport.write_eof()
-            self.connection.read_on(self.transport.close)
+        """Close: now, or when the client has had its time to send the rest and to read."""
+        lingers = not self.is_closing() and (self.connection.coming or self.connection.flow.read_paused)
         self.ended = True
+        if lingers:
+            with contextlib.suppress(OSError):  # the client has left already
+                self.transport.write_eof()
+            self.connection.read_on()
+        else:
+            self.transport.close()  # after what is still to be sent
+            self.connection.watch_unread()
 
     def is_closing(self) -> bool:
         """Whether the last answer has been written."""
@@ -108,8 +118,10 @@ class Guarded(HttpToolsProtocol):
         """Start the clock: who connects must ask."""
         super().connection_made(transport)
         self.transport: Any = Lingering(transport, self)
-        self.beyond = len(self.connections) > self.most
-        self.head_bytes = 0
+        self.served = False  # one of those that the bound allows
+        self._take_a_place()
+        self.held: tuple[int, str] | None = None  # how the connection ends once what was asked before is answered
+        self.head_bytes = 0  # since a request began, or since the last piece of its body
         self.in_head = True  # a head is due
         self.coming = False  # a request has begun and isn't all here
         self.start = time.perf_counter()
@@ -118,28 +130,35 @@ class Guarded(HttpToolsProtocol):
         self._start_clock()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clocks."""
-        self._stop_clock()
-        self._stop_unread()
+        """Stop the clocks, leave the place to another one."""
         if isinstance(self.cycle, Direct):
             self.cycle.gone(self.gate)
         super().connection_lost(exc)
+        self._stop_clock()
+        self._stop_unread()
+        self.gate.served -= self.served
+        self.served = False
 
     def data_received(self, data: bytes) -> None:
-        """Count the head's bytes; start the clock for a request that isn't complete yet."""
+        """Count what isn't body; see to it that there is a clock: of the request, its answer, or doing nothing."""
         if self.transport.is_closing():
             return
-        if self.in_head:
-            self.head_bytes += len(data)
+        self.head_bytes += len(data)
         super().data_received(data)
-        if self.in_head and self.head_bytes > HEAD_BYTES:
+        if self.transport.is_closing():
+            return
+        if self.head_bytes > HEAD_BYTES:
             self._end(431, f"The request's head is longer than {HEAD_BYTES:,} bytes.")
-        elif self.coming and self.clock is None and not self.transport.is_closing():
+        elif self.clock is None and self.coming:
             self._start_clock()
+        elif self.clock is None and not self.answering:  # uvicorn has stopped it
+            idle = self.timeout_keep_alive, self.timeout_keep_alive_handler
+            self.timeout_keep_alive_task = self.loop.call_later(*idle)
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """A client that has ended its side, and only that, is still answered what it has asked."""
-        if not self.answering or self.coming or self.transport.is_closing():
+        if not self.answering or (self.coming and not self.in_head) or self.transport.is_closing():
+            self.watch_unread()
             return None
         self.cycle.keep_alive = False
         return True
@@ -156,26 +175,35 @@ class Guarded(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Choose the way; from here on the application bounds the size."""
-        self.in_head = False
-        if self.transport.is_closing():
+        if self.deaf:
             return
         headers = dict(self.headers)
         request_id = self.gate.new_id(headers.get(b"x-request-id"))
         if self._too_many():
-            message = f"More than {self.most:,} connections are open."
-            self._refuse(problem(503, message, _SOON), request_id, self.parser.get_method().decode())
-        elif known := self._known(headers):
+            self._end(503, f"More than {self.most:,} connections are open.", request_id)
+            return
+        if len(self.pipeline) >= AHEAD:
+            self._end(503, f"More than {AHEAD} requests were sent ahead on one connection.", request_id)
+            return
+        if known := self._known(headers):
             keep_alive = self.parser.should_keep_alive()
             self.cycle = Direct(self, known, request_id, self.start, keep_alive)  # type: ignore[assignment]
         else:
             super().on_headers_complete()
+            self.cycle.scope["id"] = request_id  # type: ignore[typeddict-unknown-key]
+            self.cycle.keep_alive = self.cycle.keep_alive and self.served  # after a probe, others may have the place
+        self.in_head = False
+
+    def _take_a_place(self) -> None:
+        """Become one of those that the bound allows, if there is room."""
+        if not self.served and self.gate.served < self.most:
+            self.served = True
+            self.gate.served += 1
 
     def _too_many(self) -> bool:
         """Whether this request is refused, since others came before it."""
-        self.beyond = self.beyond and len(self.connections) > self.most
-        if self.answering or not (self.beyond or len(self.tasks) >= self.most):
-            return False
-        return self.parser.get_method() != b"GET" or self.url not in _PROBES
+        self._take_a_place()
+        return not self.served and (self.parser.get_method() != b"GET" or self.url not in _PROBES)
 
     def _known(self, headers: dict[bytes, bytes]) -> Known | None:
         """Return what answers it where it takes the short way."""
@@ -189,9 +217,15 @@ class Guarded(HttpToolsProtocol):
         """Whether there is a request whose answer isn't complete."""
         return self.cycle is not None and not self.cycle.response_complete
 
+    @property
+    def deaf(self) -> bool:
+        """Whether what comes isn't looked at any more."""
+        return self.held is not None or self.transport.is_closing()
+
     def on_body(self, body: bytes) -> None:
         """Keep what has come."""
-        if self.transport.is_closing():
+        self.head_bytes = 0
+        if self.deaf:
             return
         if isinstance(self.cycle, Direct):
             self.cycle.body.append(body)
@@ -204,6 +238,8 @@ class Guarded(HttpToolsProtocol):
         self._stop_clock()
         if self.transport.is_closing():
             self.transport.close()
+        elif self.deaf:
+            return
         elif isinstance(self.cycle, Direct):
             self.cycle.begin()
         else:
@@ -223,6 +259,13 @@ class Guarded(HttpToolsProtocol):
             self.transport.close()
         self.on_response_complete()
 
+    def on_response_complete(self) -> None:
+        """Go on with what was sent ahead; uvicorn's name for that."""
+        super().on_response_complete()
+        if self.held is not None and not self.pipeline:
+            (status, message), self.held = self.held, None
+            self._end(status, message)
+
     def _write(
         self, answer: Answer, request_id: str, names: Iterable[tuple[bytes, bytes]], *, body: bool = True
     ) -> None:
@@ -241,14 +284,14 @@ class Guarded(HttpToolsProtocol):
 
     # -- time
 
-    def read_on(self, then: Callable[[], None]) -> None:
-        """Read, whatever comes, for as long as a request may take."""
+    def read_on(self) -> None:
+        """Read, whatever comes, for as long as a request may take; then leave."""
         self.flow.resume_reading()
-        self._start_clock(then)
-
-    def _start_clock(self, then: Callable[[], None] | None = None) -> None:
         self._stop_clock()
-        self.clock = self.loop.call_later(self.read_timeout_s, then or self._too_slow)
+        self.clock = self.loop.call_later(self.read_timeout_s, self.transport.abort)
+
+    def _start_clock(self) -> None:
+        self.clock = self.loop.call_later(self.read_timeout_s, self._too_slow)
 
     def _stop_clock(self) -> None:
         if self.clock is not None:
@@ -258,19 +301,22 @@ class Guarded(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """The client doesn't read: it has as long for that as for a request, and again whenever it has read some."""
         super().pause_writing()
-        self._watch_unread()
+        self.watch_unread()
 
     def resume_writing(self) -> None:
         """It does."""
         super().resume_writing()
         self._stop_unread()
 
-    def _watch_unread(self) -> None:
-        self.unread = self.loop.call_later(self.read_timeout_s, self._still_unread, self.transport.unsent())
+    def watch_unread(self) -> None:
+        """Leave the client once nothing has been read of what is still to be sent for as long as a request may take."""
+        if self.unread is None and (unsent := self.transport.unsent()):
+            self.unread = self.loop.call_later(self.read_timeout_s, self._still_unread, unsent)
 
     def _still_unread(self, before: int) -> None:
+        self.unread = None
         if self.transport.unsent() < before:
-            self._watch_unread()
+            self.watch_unread()
         else:
             self.transport.abort()
 
@@ -286,25 +332,31 @@ class Guarded(HttpToolsProtocol):
         """Say that this is no HTTP; uvicorn's name for that."""
         self._end(400, "This is no request of HTTP/1.1.")
 
-    def _end(self, status: int, message: str) -> None:
-        """Say why, unless an answer is being sent already, and close."""
-        cycle = self.cycle if self.answering else None
-        if self.transport.is_closing():
+    def _end(self, status: int, message: str, request_id: str | None = None) -> None:
+        """Say why, unless an answer is being sent already, and close; but first comes what was asked before."""
+        if self.deaf:
             return
+        if self.pipeline or (self.answering and self.in_head):
+            self.held = status, message
+            self.flow.pause_reading()
+            self._stop_clock()
+            return
+        cycle = self.cycle if self.answering else None
         answered = self.coming and not self.in_head and cycle is None  # and its body still comes
         if answered or (cycle is not None and cycle.response_started):
             self.transport.close()
             return
         self.cycle = None  # type: ignore[assignment]
-        answer = problem(status, message)
+        answer = problem(status, message, _SOON if status == 503 else None)
         if isinstance(cycle, Direct):
-            self._refuse(answer, cycle.request_id)
+            self._refuse(answer, cycle.request_id, "POST")
         elif cycle is not None:  # the gate will write it down, as left by its client
             self._refuse(answer, str(cycle.scope.get("id")), known=True)
             cycle.disconnected = True
             cycle.message_event.set()
         else:
-            self._refuse(answer, self.gate.new_id(None))
+            method = self.parser.get_method().decode() if request_id else None  # else there may be none yet
+            self._refuse(answer, request_id or self.gate.new_id(None), method)
 
     def _refuse(self, answer: Answer, request_id: str, method: str | None = None, *, known: bool = False) -> None:
         """Write the connection's last answer and close it; write it down unless the gate knows of it."""

@@ -180,6 +180,7 @@ class Gate:
         self.known = {path.encode(): each for path, each in known.items()}
         self.keys = Keys(options.keys)
         self.new_id = RequestIds()
+        self.served = 0  # connections
 
     # -- the short way
 
@@ -210,7 +211,7 @@ class Gate:
             await self.app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        scope["id"] = self.new_id(headers.get(b"x-request-id"))
+        scope.setdefault("id", self.new_id(headers.get(b"x-request-id")))
         scope["ask"] = Ask(b"")
         status = 0
 

@@ -32,7 +32,7 @@ from firstbert.terminal import note
 KEEP_ALIVE_S = 75  # longer than proxies keep theirs
 _MOST_FILES = 65536  # open at once
 _OWN_FILES = 200  # models and libraries; and those connections that are being refused
-BACKLOG = 65535  # connections that wait to be taken; the system takes its own bound where that is less
+BACKLOG = 4096  # connections that wait to be taken; the system takes its own bound where that is less
 LAME_DUCK_S = 1.0  # after SIGTERM, still taking connections, but no longer keeping them
 QUIET_S = 0.5  # without a request on any connection, before they are closed
 
