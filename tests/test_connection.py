@@ -262,6 +262,80 @@ def test_first_comes_what_was_asked_first(sent: list[bytes], statuses: str) -> N
     assert ended
 
 
+def test_what_follows_an_error_is_not_even_parsed() -> None:
+    async def send() -> tuple[int, int]:
+        made, _ = connection()
+        for sent in (wire(), b"GET / HTTP/1.1\r\nX: ", b"a" * 70_000):
+            made.data_received(sent)
+        before = made.head_bytes
+        made.data_received(b"a" * 70_000)
+        await asyncio.sleep(0.01)
+        return before, made.head_bytes
+
+    before, after = asyncio.run(send())
+    assert before == after
+
+
+def test_an_end_waits_for_what_was_sent_ahead() -> None:
+    async def send() -> bytes:
+        made, transport = connection()
+        made.data_received(wire() + wire(first="PUT /other HTTP/1.1"))
+        made.server_state.default_headers = [(b"connection", b"close")]
+        await asyncio.sleep(0.05)
+        return transport.sent.lower()
+
+    first, second = asyncio.run(send()).split(b"http/1.1 ")[1:]
+    assert first.startswith(b"200 ") and b"connection: close" not in first
+    assert second.startswith(b"404 ")
+
+
+def test_no_client_is_too_slow_while_we_do_not_read() -> None:
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        await body_of(scope, receive, 10**6)
+        await asyncio.sleep(0.2)
+        await Response(b"slow")(scope, receive, send)
+
+    async def send() -> tuple[bytes, bytes]:
+        made, transport = connection()
+        made.app = slow
+        made.data_received(SLOW)
+        await asyncio.sleep(0)  # it has been read
+        made.data_received(wire(first="PUT /slow HTTP/1.1", body=b"a" * 70_000)[:-3])
+        await asyncio.sleep(0.1)
+        before = transport.sent
+        made.data_received(b"aaa")
+        await asyncio.sleep(0.5)
+        return before, transport.sent
+
+    before, after = asyncio.run(send())
+    assert not before and after.count(b"HTTP/1.1 200 ") == 2
+
+
+def test_who_stops_reading_a_last_answer_halfway_is_left() -> None:
+    async def send() -> bool:
+        made, transport = connection()
+        made.data_received(wire("Connection: close"))
+        transport.unsent = [9] * 99
+        made.pause_writing()
+        made.resume_writing()
+        await asyncio.sleep(0.2)
+        return transport.aborted
+
+    assert asyncio.run(send())
+
+
+def test_nothing_is_written_to_a_connection_that_is_lost() -> None:
+    async def send() -> bytes:
+        made, transport = connection()
+        made.app = made.gate
+        made.data_received(SLOW * 2)
+        made.connection_lost(OSError())
+        await asyncio.sleep(0.05)
+        return transport.sent
+
+    assert not asyncio.run(send())
+
+
 def test_every_connection_has_a_clock() -> None:
     """Line ends between requests, and the end of a body that was answered before it came, stop uvicorn's."""
 

@@ -134,6 +134,7 @@ class Guarded(HttpToolsProtocol):
         if isinstance(self.cycle, Direct):
             self.cycle.gone(self.gate)
         super().connection_lost(exc)
+        self.transport.ended = True
         self._stop_clock()
         self._stop_unread()
         self.gate.served -= self.served
@@ -141,7 +142,7 @@ class Guarded(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Count what isn't body; see to it that there is a clock: of the request, its answer, or doing nothing."""
-        if self.transport.is_closing():
+        if self.deaf:
             return
         self.head_bytes += len(data)
         super().data_received(data)
@@ -234,12 +235,12 @@ class Guarded(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """It is all here."""
+        if self.held is not None:
+            return
         self.coming = False
         self._stop_clock()
         if self.transport.is_closing():
             self.transport.close()
-        elif self.deaf:
-            return
         elif isinstance(self.cycle, Direct):
             self.cycle.begin()
         else:
@@ -252,9 +253,11 @@ class Guarded(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         defaults = self.server_state.default_headers
-        closes = not direct.keep_alive or _CLOSE in defaults
+        closes = not direct.keep_alive or (_CLOSE in defaults and not self.pipeline)
         direct.response_started = direct.response_complete = True
-        self._write(answer, direct.request_id, [*defaults, _CLOSE] if closes and _CLOSE not in defaults else defaults)
+        if closes != (_CLOSE in defaults):
+            defaults = [*defaults, _CLOSE] if closes else [each for each in defaults if each != _CLOSE]
+        self._write(answer, direct.request_id, defaults)
         if closes:
             self.transport.close()
         self.on_response_complete()
@@ -307,6 +310,8 @@ class Guarded(HttpToolsProtocol):
         """It does."""
         super().resume_writing()
         self._stop_unread()
+        if self.transport.is_closing():  # there is no other clock any more
+            self.watch_unread()
 
     def watch_unread(self) -> None:
         """Leave the client once nothing has been read of what is still to be sent for as long as a request may take."""
@@ -326,6 +331,9 @@ class Guarded(HttpToolsProtocol):
             self.unread = None
 
     def _too_slow(self) -> None:
+        if self.pipeline and self.flow.read_paused:  # we are, not the client
+            self._start_clock()
+            return
         self._end(408, f"The request wasn't complete within {self.read_timeout_s:g} s.")
 
     def send_400_response(self, msg: str) -> None:
