@@ -195,7 +195,7 @@ def test_a_probe_leaves_no_place_taken() -> None:
         made.app = made.gate
         made.data_received(wire(first="GET /health HTTP/1.1", body=b"") + wire())
         await asyncio.sleep(0.05)
-        return transport.sent, transport.closed
+        return transport.sent, transport.ended
 
     sent, closed = asyncio.run(send())
     assert sent.startswith(b"HTTP/1.1 404 ") and sent.count(b"HTTP/1.1 ") == 1 and closed
