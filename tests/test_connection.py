@@ -17,7 +17,7 @@ from fastapi import FastAPI, Response
 from uvicorn.server import ServerState
 
 from firstbert.serve.connection import AHEAD, Direct, Guarded
-from firstbert.serve.gate import Answer, Ask, Gate, GoneError, Known, body_of
+from firstbert.serve.gate import Answer, Ask, Gate, GoneError, Known, NoRoomError, Room, body_of, refusal
 from firstbert.serve.options import ServeOptions
 from firstbert.serve.watch import Log, Metrics
 from serving import Service, serve
@@ -72,7 +72,7 @@ class Transport(asyncio.Transport):
         self.aborted = self.closed = True
 
 
-def connection(other: Guarded | None = None, **options: Any) -> tuple[Guarded, Transport]:
+def connection(other: Guarded | None = None, seconds: float = 0.05, **options: Any) -> tuple[Guarded, Transport]:
     """A connection to a service that answers each body with itself, beside another one."""
 
     async def echo(ask: Ask) -> Answer:
@@ -84,7 +84,7 @@ def connection(other: Guarded | None = None, **options: Any) -> tuple[Guarded, T
     gate = Gate(FastAPI(), known, ServeOptions(("m",), max_body=1000, **options), Metrics(), Log(quiet=True))
     state, gate = (other.server_state, other.gate) if other else (ServerState(), gate)
     config, most = uvicorn.Config(gate, ws="none", log_config=None), options.get("max_connections", 100)
-    made = Guarded(config, state, {}, gate=gate, read_timeout_s=0.05, most=most)
+    made = Guarded(config, state, {}, gate=gate, read_timeout_s=seconds, most=most)
     made.connection_made(transport := Transport())
     return made, transport
 
@@ -238,14 +238,14 @@ SLOW = wire(first="PUT /slow HTTP/1.1")
 def test_first_comes_what_was_asked_first(sent: list[bytes], statuses: str) -> None:
     async def slow(scope: Any, receive: Any, send: Any) -> None:
         try:
-            await body_of(scope, receive, 1000)
+            await body_of(scope, receive, Room(1000))
         except GoneError:
             return
         await asyncio.sleep(0.1 if scope["path"] == "/slow" else 0)
         await Response(b"slow")(scope, receive, send)
 
     async def talk() -> tuple[bytes, bool]:
-        made, transport = connection()
+        made, transport = connection(seconds=1.0)
         made.app = slow
         for part in sent:
             made.data_received(part)
@@ -291,8 +291,8 @@ def test_an_end_waits_for_what_was_sent_ahead() -> None:
 
 def test_no_client_is_too_slow_while_we_do_not_read() -> None:
     async def slow(scope: Any, receive: Any, send: Any) -> None:
-        await body_of(scope, receive, 10**6)
-        await asyncio.sleep(0.2)
+        await body_of(scope, receive, Room(10**6))
+        await asyncio.sleep(0.8)
         await Response(b"slow")(scope, receive, send)
 
     async def send() -> tuple[bytes, bytes]:
@@ -301,10 +301,12 @@ def test_no_client_is_too_slow_while_we_do_not_read() -> None:
         made.data_received(SLOW)
         await asyncio.sleep(0)  # it has been read
         made.data_received(wire(first="PUT /slow HTTP/1.1", body=b"a" * 70_000)[:-3])
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.2)
         before = transport.sent
         made.data_received(b"aaa")
-        await asyncio.sleep(0.5)
+        until = time.monotonic() + 10
+        while transport.sent.count(b"slow") < 2 and time.monotonic() < until:
+            await asyncio.sleep(0.01)
         return before, transport.sent
 
     before, after = asyncio.run(send())
@@ -336,6 +338,47 @@ def test_nothing_is_written_to_a_connection_that_is_lost() -> None:
     assert not asyncio.run(send())
 
 
+@pytest.mark.parametrize("way", ["POST /predict HTTP/1.1", "PUT /other HTTP/1.1"])
+def test_all_that_comes_in_at_once_has_a_bound(way: str) -> None:
+    async def read(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            body = await body_of(scope, receive, room)
+        except NoRoomError as error:
+            await refusal(error).as_response()(scope, receive, send)
+        except GoneError:
+            return
+        else:
+            await Response(body)(scope, receive, send)
+
+    async def send() -> tuple[list[bytes], list[int]]:
+        taken = []
+        for number, (made, _) in enumerate(every):
+            made.app = read
+            made.data_received(wire(first=way, body=b"a" * 900)[: -1 if number else -101])
+            await asyncio.sleep(0.01)
+            taken.append(room.taken)
+        every[2][0].connection_lost(None)
+        every[3][0]._too_slow()
+        await asyncio.sleep(0.05)
+        every[0][0].data_received(b"a" * 101)
+        every[1][0].data_received(b"a")
+        await asyncio.sleep(0.05)
+        return [transport.sent for _, transport in every], [*taken, room.taken]
+
+    async def start() -> list[tuple[Guarded, Transport]]:
+        first = connection(seconds=5.0)
+        return [first, *(connection(first[0], seconds=5.0) for _ in range(4))]
+
+    with asyncio.Runner() as runner:
+        every = runner.run(start())
+        room = every[0][0].gate.room
+        room.all = 799 + 3 * 899
+        answers, taken = runner.run(send())
+    assert taken == [799, 799 + 899, 799 + 2 * 899, 799 + 3 * 899, 799 + 3 * 899, 0]
+    assert [answer[9:12] for answer in answers] == [b"200", b"200", b"", b"408", b"503"]
+    assert b"retry-after: 1" in answers[4].lower() and b"room" in answers[4]
+
+
 def test_every_connection_has_a_clock() -> None:
     """Line ends between requests, and the end of a body that was answered before it came, stop uvicorn's."""
 
@@ -344,7 +387,7 @@ def test_every_connection_has_a_clock() -> None:
         made.data_received(wire())
         await asyncio.sleep(0.01)
         made.data_received(b"\r\n")
-        other, _ = connection()
+        other, _ = connection(seconds=5.0)
         other.app = made.gate
         other.data_received(wire(first="PUT /other HTTP/1.1")[:-3])
         await asyncio.sleep(0.02)
@@ -461,7 +504,7 @@ def test_a_body_that_stops_coming_is_given_up() -> None:
 def test_nor_does_the_application_wait_for_it() -> None:
     async def read(scope: Any, receive: Any, send: Any) -> None:
         with pytest.raises(GoneError):
-            await body_of(scope, receive, 1000)
+            await body_of(scope, receive, Room(1000))
         left.append(True)
 
     async def send() -> bytes:

@@ -95,7 +95,7 @@ class _Routes:
     def _endpoint(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
             ask: Ask = request.scope["ask"]
-            ask.body = await body_of(request.scope, request.receive, self.options.max_body)
+            ask.body = await body_of(request.scope, request.receive, request.scope["room"])
             ask.model = request.path_params.get("name")
             return (await handler(ask)).as_response()
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from firstbert.serve.gate import GONE, JSON, Answer, Ask, Gate, Known, problem
+from firstbert.serve.gate import GONE, JSON, Answer, Ask, Gate, Known, NoRoomError, problem
 
 HEAD_BYTES = 64_000
 AHEAD = 100  # requests that may be sent before the first of them is answered
@@ -73,17 +73,34 @@ class Direct:
     """
 
     __slots__ = ("ask", "body", "complete", "connection", "disconnected", "keep_alive", "known", "request_id",
-                 "response_complete", "response_started")  # fmt: skip
+                 "response_complete", "response_started", "size")  # fmt: skip
     message_event = asyncio.Event()  # uvicorn sets it; nobody waits for it
 
     def __init__(self, connection: Guarded, known: Known, request_id: str, start: float, keep_alive: bool) -> None:
         self.connection, self.known, self.request_id, self.keep_alive = connection, known, request_id, keep_alive
         self.ask = Ask(b"", known.model, start)
         self.body: list[bytes] = []
+        self.size = 0  # of these
         self.complete = self.disconnected = self.response_started = self.response_complete = False
+
+    def take(self, body: bytes) -> None:
+        """Keep a piece of its body.
+
+        Raises:
+            NoRoomError: too much is coming in at once.
+        """
+        self.body.append(body)
+        self.size += len(body)
+        self.connection.gate.room.take(len(body))
+
+    def give_back(self) -> None:
+        """It is no longer coming in."""
+        self.connection.gate.room.take(-self.size)
+        self.size = 0
 
     def begin(self) -> None:
         """Answer it: it is all here."""
+        self.give_back()
         self.complete, self.ask.body = True, b"".join(self.body)
         self.connection._start_asgi_task(self, self.connection.gate)  # type: ignore[arg-type]
 
@@ -96,6 +113,7 @@ class Direct:
 
     def gone(self, gate: Gate) -> None:
         """The connection has ended."""
+        self.give_back()
         if not self.complete:
             gate.note(self.request_id, "POST", self.known.route, GONE, self.ask)
 
@@ -228,10 +246,13 @@ class Guarded(HttpToolsProtocol):
         self.head_bytes = 0
         if self.deaf:
             return
-        if isinstance(self.cycle, Direct):
-            self.cycle.body.append(body)
-        else:
+        if not isinstance(self.cycle, Direct):
             super().on_body(body)
+            return
+        try:
+            self.cycle.take(body)
+        except NoRoomError as error:
+            self._end(error.http_status, str(error))
 
     def on_message_complete(self) -> None:
         """It is all here."""
@@ -357,6 +378,7 @@ class Guarded(HttpToolsProtocol):
         self.cycle = None  # type: ignore[assignment]
         answer = problem(status, message, _SOON if status == 503 else None)
         if isinstance(cycle, Direct):
+            cycle.give_back()
             self._refuse(answer, cycle.request_id, "POST")
         elif cycle is not None:  # the gate will write it down, as left by its client
             self._refuse(answer, str(cycle.scope.get("id")), known=True)

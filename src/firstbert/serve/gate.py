@@ -30,6 +30,7 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 JSON = "application/json"
 GONE = 499  # as nginx has it: nobody waits for an answer any more; nobody sees it but the log
+_AT_ONCE = 64  # requests of the greatest size that may be coming in
 _OPEN = ("/", "/health", "/ready", "/docs", "/openapi.json")  # for these, GET needs no key
 _KINDS = {
     400: "bad_request", 401: "unauthorized", 404: "not_found", 405: "method_not_allowed", 408: "timeout",
@@ -42,6 +43,15 @@ class TooLargeError(FirstbertError):
     """A request with more bytes or texts than are taken."""
 
     http_status = 413
+
+
+class NoRoomError(FirstbertError):
+    """More requests are coming in at once than there is memory for."""
+
+    http_status = 503
+
+    def __init__(self) -> None:
+        super().__init__("More is being sent at once than there is room for. Try again in 1 s.")
 
 
 class GoneError(Exception):
@@ -88,28 +98,54 @@ class Known(NamedTuple):
     handler: Handler
 
 
-async def body_of(scope: Message, receive: Receive, limit: int) -> bytes:
+class Room:
+    """How many bytes a request may bring, and how many all of those may that are still coming in.
+
+    Args:
+        each: of one request.
+    """
+
+    def __init__(self, each: int) -> None:
+        self.each, self.all, self.taken = each, _AT_ONCE * each, 0
+
+    def take(self, size: int) -> None:
+        """Count bytes that have come in; whoever takes them gives them back by taking less than none.
+
+        Raises:
+            NoRoomError: there are too many.
+        """
+        self.taken += size
+        if size > 0 and self.taken > self.all:
+            raise NoRoomError
+
+
+async def body_of(scope: Message, receive: Receive, room: Room) -> bytes:
     """Return a request's body.
 
     Raises:
-        TooLargeError: it has more than `limit` bytes; what follows is not read.
+        TooLargeError: it has more bytes than it may; what follows is not read.
+        NoRoomError: others bring too many.
         GoneError: the connection has ended before it was complete.
     """
-    too_large = TooLargeError(f"The body is too large: at most {limit:,} bytes.")
+    too_large = TooLargeError(f"The body is too large: at most {room.each:,} bytes.")
     length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-    if int(length) > limit:
+    if int(length) > room.each:
         raise too_large
     parts: list[bytes] = []
     size, more = 0, True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise GoneError
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > limit:
-            raise too_large
-        more = message.get("more_body", False)
+    try:
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise GoneError
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            room.take(len(parts[-1]))
+            if size > room.each:
+                raise too_large
+            more = message.get("more_body", False)
+    finally:
+        room.take(-size)
     return b"".join(parts)
 
 
@@ -127,7 +163,7 @@ def refusal(error: FirstbertError) -> Answer:
     headers = {}
     if isinstance(error, QueueFullError):
         headers["Retry-After"] = str(error.retry_after_s)
-    if isinstance(error, NotReadyError):
+    if isinstance(error, (NotReadyError, NoRoomError)):
         headers["Retry-After"] = "1"
     return problem(error.http_status, str(error), headers)
 
@@ -176,7 +212,8 @@ class Gate:
     def __init__(
         self, app: FastAPI, known: Mapping[str, Known], options: ServeOptions, metrics: Metrics, log: Log
     ) -> None:
-        self.app, self.limit, self.metrics, self.log = app, options.max_body, metrics, log
+        self.app, self.metrics, self.log = app, metrics, log
+        self.room = Room(options.max_body)
         self.known = {path.encode(): each for path, each in known.items()}
         self.keys = Keys(options.keys)
         self.new_id = RequestIds()
@@ -187,7 +224,7 @@ class Gate:
     def direct(self, path: bytes, headers: Mapping[bytes, bytes]) -> Known | None:
         """Return what answers a POST request right away; None for one that is out of the ordinary."""
         known = self.known.get(path)
-        if known is None or not 0 < int(headers.get(b"content-length", b"0")) <= self.limit:
+        if known is None or not 0 < int(headers.get(b"content-length", b"0")) <= self.room.each:
             return None
         return known if not self.keys or self._has_key(headers.get(b"authorization")) else None
 
@@ -212,7 +249,7 @@ class Gate:
             return
         headers = dict(scope["headers"])
         scope.setdefault("id", self.new_id(headers.get(b"x-request-id")))
-        scope["ask"] = Ask(b"")
+        scope["ask"], scope["room"] = Ask(b""), self.room
         status = 0
 
         async def sending(message: Message) -> None:
