@@ -7,7 +7,7 @@ import json
 import re
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,12 @@ class Transport(asyncio.Transport):
 
     def abort(self) -> None:
         self.aborted = self.closed = True
+
+
+async def eventually(done: Callable[[], bool]) -> None:
+    until = time.monotonic() + 10
+    while not done() and time.monotonic() < until:
+        await asyncio.sleep(0.01)
 
 
 def connection(other: Guarded | None = None, seconds: float = 0.05, **options: Any) -> tuple[Guarded, Transport]:
@@ -250,10 +256,8 @@ def test_first_comes_what_was_asked_first(sent: list[bytes], statuses: str) -> N
         for part in sent:
             made.data_received(part)
             await asyncio.sleep(0.001)
-        until = time.monotonic() + 5
-        while not (transport.ended or transport.closed) and time.monotonic() < until:
-            await asyncio.sleep(0.01)
-        await asyncio.sleep(0.1)
+        await eventually(lambda: transport.ended or transport.closed)
+        await eventually(lambda: not made.tasks)
         assert not made.tasks
         return transport.sent, transport.ended or transport.closed
 
@@ -304,9 +308,7 @@ def test_no_client_is_too_slow_while_we_do_not_read() -> None:
         await asyncio.sleep(0.2)
         before = transport.sent
         made.data_received(b"aaa")
-        until = time.monotonic() + 10
-        while transport.sent.count(b"slow") < 2 and time.monotonic() < until:
-            await asyncio.sleep(0.01)
+        await eventually(lambda: transport.sent.count(b"slow") == 2)
         return before, transport.sent
 
     before, after = asyncio.run(send())
@@ -479,7 +481,7 @@ def test_who_reads_a_little_has_more_time_and_who_reads_nothing_is_left() -> Non
         lost, gone = connection()
         lost.pause_writing()
         lost.connection_lost(None)
-        await asyncio.sleep(0.4)
+        await eventually(lambda: transport.aborted)
         for task in made.tasks:
             task.cancel()
         return transport.aborted, transport.unsent, reads.aborted, gone.aborted
@@ -494,7 +496,7 @@ def test_a_body_that_stops_coming_is_given_up() -> None:
         await asyncio.sleep(0.1)
         assert not transport.closed
         made.data_received(wire()[:-3])
-        await asyncio.sleep(0.2)
+        await eventually(lambda: transport.closed)
         return transport.sent, transport.closed
 
     sent, closed = asyncio.run(send())
@@ -522,18 +524,18 @@ def test_nor_does_the_application_wait_for_it() -> None:
 def test_what_is_no_http_is_told_so_and_what_was_answered_gets_no_second_answer() -> None:
     async def send() -> tuple[bytes, bytes, list[bool]]:
         closed = []
-        made, garbage = connection()
+        made, garbage = connection(seconds=1.0)
         for sent in (wire(), b"no HTTP"):
             made.data_received(sent)
             await asyncio.sleep(0.01)
-        made, answered = connection()
+        made, answered = connection(seconds=1.0)
         made.data_received(wire("Transfer-Encoding: chunked", length=False, body=b"7\r\nfault, "))
         made.cycle.response_started = made.cycle.response_complete = True  # as where it is too long
         made.data_received(b"no chunk")
         await asyncio.sleep(0.01)
         for each in (garbage, answered):
             closed += [each.ended, each.closed]
-        await asyncio.sleep(0.1)
+        await eventually(lambda: garbage.closed and answered.closed)
         for task in made.tasks:
             task.cancel()
         return garbage.sent, answered.sent, [*closed, garbage.closed, answered.closed]
