@@ -105,7 +105,7 @@ def connection(other: Guarded | None = None, seconds: float = 0.05, **options: A
         (wire("Authorization: Bearer wrong"), {"keys": (KEY,)}, False),
         (CHUNKED, {}, False),
         (wire("Expect: 100-continue"), {}, False),
-        (wire("Connection: Upgrade", "Upgrade: h2c"), {}, False),
+        (wire("Connection: Upgrade", "Upgrade: h2c"), {}, True),
         (wire(first="POST /predict HTTP/1.0"), {}, False),
         (wire(first="PUT /predict HTTP/1.1"), {}, False),
         (wire(first="POST /predict?a=b HTTP/1.1"), {}, False),
@@ -236,6 +236,8 @@ SLOW = wire(first="PUT /slow HTTP/1.1")
         ([SLOW + wire() + b"no HTTP"], "200 200 400"),
         ([SLOW, b"GET / HTTP/1.1\r\nX: ", b"a" * 70_000], "200 431"),
         ([SLOW + wire() * (AHEAD + 100)], "200 " * (AHEAD + 1) + "503"),
+        ([SLOW + wire(first="PUT / HTTP/1.1", body=b"a" * 1_100_000)], "200 503"),
+        ([b"CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n"], "501"),
         (["GET /\xe9 HTTP/1.1\r\n\r\n".encode()], "400"),
         ([b"GET http://a:99999/ HTTP/1.1\r\n\r\n"], "400"),
         ([CHUNKED[:-2], *[b"X: " + b"a" * 30_000 + b"\r\n"] * 3], "431"),
@@ -602,6 +604,23 @@ def test_the_answer_is_the_same_on_both_ways(service: Service) -> None:
         [wire(first="POST /predict HTTP/1.0")],
     ):
         assert talk(service, *parts, pause=0.002) == [("200", names, body)]
+
+
+H2C = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA")
+
+
+@pytest.mark.parametrize("way", ["POST /predict HTTP/1.1", "POST /predict?a=b HTTP/1.1"])
+@pytest.mark.parametrize("cut", [1, 60, -3, 10_000])
+def test_a_wish_for_another_protocol_is_passed_over(service: Service, way: str, cut: int) -> None:
+    """As Java's own client asks for HTTP/2 with any request; the body must not be taken for something else."""
+    ((_, _, expected),) = talk(service, wire("Connection: close"))
+    sent = wire(*H2C, "X-Request-Id: upgrade", first=way)
+    last = wire("Connection: close, Upgrade", "Upgrade: websocket", first=way)
+    before = len([line for line in service.events("request") if line["id"] == "upgrade"])
+    answers = talk(service, sent[:cut], sent[cut:] + sent, sent + last, pause=0.01)
+    assert [(status, body) for status, _, body in answers] == [("200", expected)] * 4
+    time.sleep(0.3)  # the log is written by then
+    assert len([line for line in service.events("request") if line["id"] == "upgrade"]) == before + 3
 
 
 @pytest.mark.parametrize("way", ["POST /predict HTTP/1.1", "POST /predict?a=b HTTP/1.1"])

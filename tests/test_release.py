@@ -30,7 +30,7 @@ CLASSIFIERS = {"MIT": "MIT License", "Apache-2.0": "Apache Software License", "B
                "PSF-2.0": "Python Software Foundation License"}  # fmt: skip
 IMPORTED_AS = {"scikit-learn": "sklearn"}
 FOR_OTHERS = {  # packages that no module imports, and what takes them
-    "fastapi-swagger": "serve/app.py", "httptools": "uvicorn", "uvloop": "uvicorn", "accelerate": "peft",
+    "fastapi-swagger": "serve/app.py", "uvloop": "uvicorn", "accelerate": "peft",
     "matplotlib": "notebooks/first_bert.ipynb", "ipykernel": "nbclient", "nbclient": "tests/test_notebook.py",
     "nbformat": "tests/test_notebook.py",
 }  # fmt: skip

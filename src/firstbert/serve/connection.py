@@ -15,13 +15,16 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from firstbert.serve.gate import GONE, JSON, Answer, Ask, Gate, Known, NoRoomError, problem
 
 HEAD_BYTES = 64_000
 AHEAD = 100  # requests that may be sent before the first of them is answered
+AHEAD_BYTES = 1_000_000  # of the last of them
 _CLOSE = (b"connection", b"close")
+_UPGRADE = (b"upgrade", b"http2-settings")
 _SOON = {"Retry-After": "1"}
 _PROBES = (b"/health", b"/ready", b"/metrics")  # GET of these is answered however many connections are open
 
@@ -163,7 +166,8 @@ class Guarded(HttpToolsProtocol):
         if self.deaf:
             return
         self.head_bytes += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        self._feed(data)
         if self.transport.is_closing():
             return
         if self.head_bytes > HEAD_BYTES:
@@ -173,6 +177,36 @@ class Guarded(HttpToolsProtocol):
         elif self.clock is None and not self.answering:  # uvicorn has stopped it
             idle = self.timeout_keep_alive, self.timeout_keep_alive_handler
             self.timeout_keep_alive_task = self.loop.call_later(*idle)
+
+    def _feed(self, data: bytes) -> None:
+        """Have it parsed.
+
+        A wish for another protocol is passed over, as a server may: the parser would take the body for that protocol's
+        bytes, and clients that would like HTTP/2 send the wish with any request.
+        """
+        while data:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                if self.deaf:
+                    return
+                data = self._plain_head() + data[upgrade.args[0] :]
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+            except httptools.HttpParserError:
+                self.send_400_response("")
+                return
+
+    def _plain_head(self) -> bytes:
+        """Return the request's head without that wish."""
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
+        for name, value in self.headers:
+            kept = value
+            if name == b"connection":
+                kept = b",".join(word for word in value.split(b",") if word.strip().lower() not in _UPGRADE)
+            lines += [] if name in _UPGRADE else [b"%b: %b" % (name, kept)]
+        return b"\r\n".join([*lines, b"", b""])
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """A client that has ended its side, and only that, is still answered what it has asked."""
@@ -194,7 +228,7 @@ class Guarded(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Choose the way; from here on the application bounds the size."""
-        if self.deaf:
+        if self.deaf or self._passed_over():
             return
         headers = dict(self.headers)
         request_id = self.gate.new_id(headers.get(b"x-request-id"))
@@ -213,6 +247,14 @@ class Guarded(HttpToolsProtocol):
             self.cycle.keep_alive = self.cycle.keep_alive and self.served  # after a probe, others may have the place
         self.in_head = False
 
+    def _passed_over(self) -> bool:
+        """Whether it comes again, without the wish for another protocol."""
+        if not self.parser.should_upgrade():
+            return False
+        if self.parser.get_method() == b"CONNECT":
+            self._end(501, "CONNECT isn't known here.")
+        return True
+
     def _take_a_place(self) -> None:
         """Become one of those that the bound allows, if there is room."""
         if not self.served and self.gate.served < self.most:
@@ -227,7 +269,7 @@ class Guarded(HttpToolsProtocol):
     def _known(self, headers: dict[bytes, bytes]) -> Known | None:
         """Return what answers it where it takes the short way."""
         parser = self.parser
-        if parser.get_method() != b"POST" or parser.get_http_version() != "1.1" or parser.should_upgrade():
+        if parser.get_method() != b"POST" or parser.get_http_version() != "1.1":
             return None
         return None if b"expect" in headers or self.answering else self.gate.direct(self.url, headers)
 
@@ -248,6 +290,8 @@ class Guarded(HttpToolsProtocol):
             return
         if not isinstance(self.cycle, Direct):
             super().on_body(body)
+            if self.pipeline and len(self.cycle.body) > AHEAD_BYTES:
+                self._end(503, "Too much was sent before earlier requests were answered.")
             return
         try:
             self.cycle.take(body)
@@ -256,7 +300,7 @@ class Guarded(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """It is all here."""
-        if self.held is not None:
+        if self.held is not None or (self.parser.should_upgrade() and not self.transport.is_closing()):
             return
         self.coming = False
         self._stop_clock()

@@ -16,6 +16,7 @@ import signal
 import socket
 import struct
 import sys
+import time
 from functools import partial
 from typing import Any
 
@@ -80,8 +81,8 @@ class Server(uvicorn.Server):
             server.close()
         for listener in sockets or []:
             listener.close()  # as long as one is open, the system takes connections that nobody will answer
-        quiet = 0.0
-        while quiet < QUIET_S and self.server_state.connections and not self.force_exit:
+        quiet, until = 0.0, time.monotonic() + (self.config.timeout_graceful_shutdown or 0)
+        while quiet < QUIET_S and self.server_state.connections and not self.force_exit and time.monotonic() < until:
             await asyncio.sleep(0.05)
             busy = any(isinstance(each, Guarded) and each.busy for each in self.server_state.connections)
             quiet = 0.0 if busy else quiet + 0.05
