@@ -321,6 +321,8 @@ def test_who_stops_reading_a_last_answer_halfway_is_left() -> None:
     async def send() -> bool:
         made, transport = connection()
         made.data_received(wire("Connection: close"))
+        await asyncio.sleep(0.01)
+        assert transport.closed  # as soon as all is sent
         transport.unsent = [9] * 99
         made.pause_writing()
         made.resume_writing()
@@ -478,11 +480,12 @@ def test_who_reads_a_little_has_more_time_and_who_reads_nothing_is_left() -> Non
         made.pause_writing()
         other, reads = connection()
         other.data_received(wire())
-        other.pause_writing()
-        other.resume_writing()
         lost, gone = connection()
+        reads.unsent, gone.unsent = [9] * 9, [9] * 9
         lost.pause_writing()
         lost.connection_lost(None)
+        other.pause_writing()
+        other.resume_writing()
         await eventually(lambda: transport.aborted)
         for task in made.tasks:
             task.cancel()

@@ -1,15 +1,14 @@
 """One client's connection: uvicorn's, with bounds, and a short way for what is asked most often.
 
-After gate.py in serve/. uvicorn has no bound on the time and the size of a request's head. On the short way a request
-takes neither ASGI nor FastAPI: the body goes to its route's handler as soon as it is complete, and the answer is
-written in one piece. What is out of the ordinary (no length, too long, no key, pipelined, HTTP/1.0 …) goes by ASGI.
+After lingering.py in serve/. uvicorn has no bound on the time and the size of a request's head. On the short way a
+request takes neither ASGI nor FastAPI: the body goes to its route's handler as soon as it is complete, and the answer
+is written in one piece. What is out of the ordinary (no length, too long, no key, pipelined, HTTP/1.0 …) goes by ASGI.
 Where more connections are open than may be, the first to come are served and the others refused, without either.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -19,6 +18,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from firstbert.serve.gate import GONE, JSON, Answer, Ask, Gate, Known, NoRoomError, problem
+from firstbert.serve.lingering import Lingering
 
 HEAD_BYTES = 64_000
 AHEAD = 100  # requests that may be sent before the first of them is answered
@@ -27,41 +27,6 @@ _CLOSE = (b"connection", b"close")
 _UPGRADE = (b"upgrade", b"http2-settings")
 _SOON = {"Retry-After": "1"}
 _PROBES = (b"/health", b"/ready", b"/metrics")  # GET of these is answered however many connections are open
-
-
-class Lingering:
-    """A connection's transport that closes in such a way that the client gets its last answer.
-
-    Where a connection is closed on which bytes have come that nobody read, the system sends a reset, and the client's
-    system throws away what it hasn't read yet. So while more may come, only our side ends; what comes is thrown away
-    until the client ends its side or has had the time of a request. A second close() closes at once.
-    """
-
-    def __init__(self, transport: asyncio.Transport, connection: Guarded) -> None:
-        self.transport, self.connection, self.ended = transport, connection, False
-        self.get_extra_info, self.abort = transport.get_extra_info, transport.abort
-        self.unsent = transport.get_write_buffer_size
-
-    def write(self, data: bytes) -> None:
-        """Send it, unless the last answer has been sent."""
-        if not self.ended:
-            self.transport.write(data)
-
-    def close(self) -> None:
-        """Close: now, or when the client has had its time to send the rest and to read."""
-        lingers = not self.is_closing() and (self.connection.coming or self.connection.flow.read_paused)
-        self.ended = True
-        if lingers:
-            with contextlib.suppress(OSError):  # the client has left already
-                self.transport.write_eof()
-            self.connection.read_on()
-        else:
-            self.transport.close()  # after what is still to be sent
-            self.connection.watch_unread()
-
-    def is_closing(self) -> bool:
-        """Whether the last answer has been written."""
-        return self.ended or self.transport.is_closing()
 
 
 class Direct:
@@ -138,7 +103,7 @@ class Guarded(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """Start the clock: who connects must ask."""
         super().connection_made(transport)
-        self.transport: Any = Lingering(transport, self)
+        self.transport: Any = Lingering(transport, self.read_timeout_s, self._more_may_come, self._read_on)
         self.served = False  # one of those that the bound allows
         self._take_a_place()
         self.held: tuple[int, str] | None = None  # how the connection ends once what was asked before is answered
@@ -147,7 +112,6 @@ class Guarded(HttpToolsProtocol):
         self.coming = False  # a request has begun and isn't all here
         self.start = time.perf_counter()
         self.clock: asyncio.TimerHandle | None = None  # of a request
-        self.unread: asyncio.TimerHandle | None = None  # of an answer
         self._start_clock()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -155,9 +119,8 @@ class Guarded(HttpToolsProtocol):
         if isinstance(self.cycle, Direct):
             self.cycle.gone(self.gate)
         super().connection_lost(exc)
-        self.transport.ended = True
+        self.transport.lost()
         self._stop_clock()
-        self._stop_unread()
         self.gate.served -= self.served
         self.served = False
 
@@ -211,7 +174,7 @@ class Guarded(HttpToolsProtocol):
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """A client that has ended its side, and only that, is still answered what it has asked."""
         if not self.answering or (self.coming and not self.in_head) or self.transport.is_closing():
-            self.watch_unread()
+            self.transport.watch()
             return None
         self.cycle.keep_alive = False
         return True
@@ -352,7 +315,10 @@ class Guarded(HttpToolsProtocol):
 
     # -- time
 
-    def read_on(self) -> None:
+    def _more_may_come(self) -> bool:
+        return self.coming or self.flow.read_paused
+
+    def _read_on(self) -> None:
         """Read, whatever comes, for as long as a request may take; then leave."""
         self.flow.resume_reading()
         self._stop_clock()
@@ -369,31 +335,12 @@ class Guarded(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """The client doesn't read: it has as long for that as for a request, and again whenever it has read some."""
         super().pause_writing()
-        self.watch_unread()
+        self.transport.watch()
 
     def resume_writing(self) -> None:
         """It does."""
         super().resume_writing()
-        self._stop_unread()
-        if self.transport.is_closing():  # there is no other clock any more
-            self.watch_unread()
-
-    def watch_unread(self) -> None:
-        """Leave the client once nothing has been read of what is still to be sent for as long as a request may take."""
-        if self.unread is None and (unsent := self.transport.unsent()):
-            self.unread = self.loop.call_later(self.read_timeout_s, self._still_unread, unsent)
-
-    def _still_unread(self, before: int) -> None:
-        self.unread = None
-        if self.transport.unsent() < before:
-            self.watch_unread()
-        else:
-            self.transport.abort()
-
-    def _stop_unread(self) -> None:
-        if self.unread is not None:
-            self.unread.cancel()
-            self.unread = None
+        self.transport.read_again()
 
     def _too_slow(self) -> None:
         if self.pipeline and self.flow.read_paused:  # we are, not the client
