@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import pytest
 
 from conftest import TEXTS, Outcome
 from firstbert import SentenceClassifier, SentenceEncoder, load
+from firstbert.catalog import encoder_files
+from firstbert.graph import Read
 from firstbert.prepared import prepare
 from firstbert.quantize import NOISE, ROOM, WEIGHT_LIMIT, Range, find_ranges, quantize
+from firstbert.session import onnx_runtime, session_options
 
 ODD = ["?", "word " * 400, "请问营业时间是几点？", "a b c d e f g " * 10]
 
@@ -35,9 +40,18 @@ def test_a_vector_does_not_depend_on_its_batch_in_int8_either() -> None:
     assert np.array_equal(alone, SentenceEncoder("minilm", precision="int8", batch_tokens=64).encode(texts).vectors)
 
 
-def test_the_file_shrinks() -> None:
-    from firstbert.catalog import encoder_files
+def test_onnx_runtime_adds_no_operators(tmp_path: Path) -> None:
+    options, run = session_options(1), tmp_path / "run.onnx"
+    options.optimized_model_filepath = str(run)
+    graph = prepare(encoder_files("minilm"), "int8").graph([Read(6, "mean")])
+    onnx_runtime().InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    asked, is_run = (
+        Counter(node.op_type for node in onnx.load(path, load_external_data=False).graph.node) for path in (graph, run)
+    )
+    assert not is_run - asked
 
+
+def test_the_file_shrinks() -> None:
     sizes = [
         (prepare(encoder_files("minilm"), precision).folder / "weights.bin").stat().st_size
         for precision in ("fp32", "int8")

@@ -65,6 +65,21 @@ def finite(outputs: list[FloatArray], source: Path) -> list[FloatArray]:
     return outputs
 
 
+def session_options(threads: int) -> Any:
+    """Return how ONNX Runtime is to run a graph: with so many threads a call, and as it is written.
+
+    The graph is made of fused operators already, so only constants are left to fold, once.
+    """
+    onnxruntime = onnx_runtime()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.add_session_config_entry("session.disable_quant_qdq", "1")  # or it rounds a second time at each reshape
+    options.enable_mem_pattern = False
+    options.log_severity_level = 3
+    return options
+
+
 class Session:
     """A graph opened in ONNX Runtime; several threads may call it at once.
 
@@ -76,15 +91,9 @@ class Session:
 
     def __init__(self, graph: Path, threads: int = 1, source: Path | None = None) -> None:
         self._source = source or graph
-        onnxruntime = onnx_runtime()
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        # The graph is made of fused operators already: only constants are left to fold, once.
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        options.enable_mem_pattern = False
-        options.log_severity_level = 3
+        options = session_options(threads)
         try:
-            self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+            self._session = onnx_runtime().InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # the library's errors share no base class of their own
             raise EncoderError(f"{graph}: ONNX Runtime can't open it ({reason(error)}).") from error
 
