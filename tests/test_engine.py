@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import families
@@ -165,12 +166,22 @@ def test_options_out_of_range_are_named_at_first_use(options: dict[str, object],
         (["fine", None], r"Text 1 \(counted from 0\) must be a str. Got NoneType"),
         (["fine", "fine", 3.5], "Text 2 .*Got float"),
         ([["nested"]], "Text 0 .*Got list"),
+        ([("one", "another")], "Text 0 .*Got tuple"),
+        (pd.DataFrame({"text": ["fine"], "more": ["fine"]}), "the texts are of 2 dimensions"),
+        ({"text": "fine"}, "the texts are a dict"),
         (["half \ud83d"], "Text 0 .*surrogate pair at character 5"),
     ],
 )
 def test_what_is_no_text_is_named(encoder: SentenceEncoder, texts: object, message: str) -> None:
     with pytest.raises(DataError, match=message):
         encoder.transform(texts)
+
+
+def test_a_column_is_a_list_of_texts(encoder: SentenceEncoder) -> None:
+    texts = ["fine", "no good"]
+    wanted = encoder.transform(texts)
+    for column in (tuple(texts), np.array(texts), pd.Series(texts), iter(texts)):
+        assert np.array_equal(encoder.transform(column), wanted)
 
 
 def test_a_foreign_tokenizer_is_refused(tmp_path: Path) -> None:

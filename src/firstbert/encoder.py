@@ -19,6 +19,7 @@ from firstbert.engine import Encoded, Engine, EngineOptions, open_engine
 from firstbert.errors import DataError, TruncationWarning
 from firstbert.families import FloatArray
 from firstbert.prepared import Precision
+from firstbert.rows import listed
 from firstbert.torch_session import Device
 
 
@@ -124,10 +125,14 @@ class SentenceEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def as_texts(X: Iterable[str]) -> list[str]:
-    """Return the texts as a list; a lone string is refused, since its characters would be taken as texts."""
+    """Return the texts as a list.
+
+    Raises:
+        DataError: it is a lone string, whose characters would be taken as texts, or no single column of them.
+    """
     if isinstance(X, str | bytes) or not isinstance(X, Iterable):
         raise DataError(f"A list of texts is needed. Got {type(X).__name__} instead: write [text] for a single one.")
-    return list(X)
+    return listed(X, "X", "texts")
 
 
 def warn_of_truncation(truncated: npt.NDArray[np.bool_], max_length: int) -> None:

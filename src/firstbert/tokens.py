@@ -109,6 +109,8 @@ class Tokenizer:
 
     def _beginning(self, text: str) -> str:
         """Return as much of a text as decides its first tokens: a book would take seconds, and memory."""
+        if not isinstance(text, str):
+            raise TypeError(f"Got {type(text).__name__} instead of a text.")  # the library takes a tuple as a pair
         size = self._long
         while size < len(text):
             start = text[: text.rfind(" ", 0, size) + 1]
