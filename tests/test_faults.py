@@ -497,7 +497,7 @@ def test_a_cache_of_an_older_format(desks: Desks) -> None:
 def test_what_a_newer_version_left_is_refused_by_name(desks: Desks, world: World, words: str, told: str) -> None:
     desk = desks("predict")
     desk.run(
-        fault={"under": [desk.out], "at": 9, "do": errno.ENOSPC, "on": True, "set": {"firstbert.resume.FORMAT": 99}}
+        fault={"under": [desk.out], "at": 12, "do": errno.ENOSPC, "on": True, "set": {"firstbert.resume.FORMAT": 99}}
     )
     shutil.copytree(world.model, desk.folder / "model")
     shutil.copytree(world.model, desk.folder / "newer")

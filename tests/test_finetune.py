@@ -21,11 +21,12 @@ import pytest
 import families
 from conftest import TEXTS, Outcome, clean
 from firstbert import SentenceClassifier, SentenceEncoder, load
+from firstbert.answers import held
 from firstbert.catalog import encoder_files
 from firstbert.checkpoints import Checkpoints
 from firstbert.course import Lessons
 from firstbert.data import from_lists
-from firstbert.errors import ArtifactError, DataError, EncoderError, UsageError
+from firstbert.errors import ArtifactError, DataError, EncoderError, TruncationWarning, UsageError
 from firstbert.finetune import Finetuning, finetune
 from firstbert.material import Material
 from firstbert.plan import FinetuneOptions, batch_at, plan
@@ -69,7 +70,8 @@ def small(tmp_path: Path) -> Path:
 
 def job(tmp_path: Path, n: int = 96, options: FinetuneOptions = FAST, **more: Any) -> Finetuning:
     validation = from_lists(*rows(40, 7), training=False)
-    return Finetuning(from_lists(*rows(n)), tmp_path / "work", **{"validation": validation, "options": options} | more)
+    usual = {"rows": from_lists(*rows(n)), "validation": validation, "options": options}
+    return Finetuning(work=tmp_path / "work", **usual | more)
 
 
 # ---------------------------------------------------------------- what comes of it
@@ -123,6 +125,40 @@ def test_int8_is_offered_as_for_frozen_encoders(tmp_path: Path, small: Path) -> 
     kept = finetune(asked, job(tmp_path / "other", max_int8_loss=-100.0), said.append)
     assert any("kept in fp32" in line for line in said)
     assert kept.facts_["finetune"]["saved"] == "frozen" or kept.predictor_.encoder.precision == "fp32"
+
+
+@needs_torch
+@pytest.mark.parametrize(("lost", "precision"), [(1.0, "int8"), (-100.0, "fp32")])
+def test_what_int8_costs_the_frozen_encoder_is_measured_where_that_is_taken(
+    tmp_path: Path, small: Path, lost: float, precision: str
+) -> None:
+    said: list[str] = []
+    hopeless = FinetuneOptions(epochs=1, learning_rate=1e-9, recipe="labels", precision="fp32")
+    given = job(tmp_path, options=hopeless, max_int8_loss=lost)
+    found = finetune(SentenceClassifier(str(small), precision="int8"), given, said.append)
+    assert found.facts_["finetune"]["saved"] == "frozen"
+    assert found.predictor_.encoder.precision == precision
+    assert sum("int8 brings the accuracy" in line for line in said) == 2
+
+
+@needs_torch
+def test_without_rows_to_measure_on_it_is_said_what_is_not_done(tmp_path: Path, small: Path) -> None:
+    said: list[str] = []
+    asked = SentenceClassifier(str(small), precision="int8", thresholds="macro_f1", max_length=6)
+    options = FinetuneOptions(epochs=1, batch_size=8, precision="fp32")
+    with pytest.warns(TruncationWarning, match="40 of 40 texts"):
+        found = finetune(asked, Finetuning(from_lists(*rows(40)), tmp_path / "work", options=options), said.append)
+    assert found.predictor_.encoder.precision == "fp32"
+    assert found.facts_["thresholds"] == "equal"
+    assert any("int8 costs can't be measured" in line for line in said)
+    assert any("thresholds" in line for line in said)
+
+
+@needs_torch
+def test_int8_is_refused_at_once_where_torch_is_to_answer(tmp_path: Path, small: Path) -> None:
+    with pytest.raises(UsageError, match="int8' is for ONNX Runtime alone"):
+        finetune(SentenceClassifier(str(small), precision="int8", backend="torch"), job(tmp_path))
+    assert not (tmp_path / "work").exists()
 
 
 @needs_torch
@@ -312,12 +348,13 @@ def test_a_teacher_of_other_labels_is_refused(tmp_path: Path, small: Path, class
 
 
 @needs_torch
-def test_killed_at_any_moment_it_ends_as_if_it_had_not_been(tmp_path: Path, small: Path) -> None:
+@pytest.mark.parametrize("recipe", ["labels", "pairs"])
+def test_killed_at_any_moment_it_ends_as_if_it_had_not_been(tmp_path: Path, small: Path, recipe: str) -> None:
     write(tmp_path / "rows.tsv", 160)
     write(tmp_path / "validation.tsv", 40, 7)
     SentenceClassifier(str(small)).fit(*rows(160)).save(tmp_path / "teacher")
     typed = ["train", "rows.tsv", "--validation", "validation.tsv", "--encoder", str(small), "--finetune",
-             "--teacher", "teacher", "--test-size", "0", "--epochs", "30", "--batch-size", "8", "--recipe", "labels",
+             "--teacher", "teacher", "--test-size", "0", "--epochs", "30", "--batch-size", "8", "--recipe", recipe,
              "--learning-rate", "1e-3", "--threads", "1", "--json"]  # fmt: skip
     # A state after each step, so that there is something to kill between.
     program = "import firstbert.tuning as t, firstbert.__main__ as m; t._KEEP_EVERY_S = t._WRITING = 0.0; m.main()"
@@ -458,6 +495,20 @@ def test_rows_that_cannot_be_learned_from(tmp_path: Path, small: Path) -> None:
     other = from_lists(["w1"], ["sideways"], training=False)
     with pytest.raises(DataError, match="sideways"):
         finetune(asked, job(tmp_path, validation=other))
+    texts, labels = rows(40)
+    rare = from_lists(texts, ["rare" if i < 3 else label for i, label in enumerate(labels)])
+    for recipe in ("labels", "pairs"):
+        options = FinetuneOptions(**vars(FAST) | {"recipe": recipe})
+        with pytest.raises(DataError, match="no row labelled 'rare' is left to learn from"):
+            finetune(asked, job(tmp_path, options=options, **{"rows": rare, "left_out": [0, 1, 2]}))
+
+
+@needs_torch
+def test_a_row_of_each_label_is_held_out_at_least(tmp_path: Path, small: Path) -> None:
+    labels = [f"c{i % 30}" for i in range(240)]
+    given = Finetuning(from_lists(rows(240)[0], labels), tmp_path / "work", options=FAST)
+    material = Material(SentenceClassifier(str(small)), given, lambda line: None)
+    assert sorted(labels[i] for i in material.spared) == sorted(set(labels))
 
 
 @needs_torch
@@ -490,6 +541,8 @@ def test_families_that_only_torch_runs(tmp_path: Path) -> None:
     found = finetune(SentenceClassifier(str(folder)), job(tmp_path))
     assert found.facts_["finetune"]["largest_difference_from_torch"] < 1e-5
     assert "modernbert" in TINY
+    lower = finetune(SentenceClassifier(str(folder), layer=1), job(tmp_path))  # its config.json has a list of layers
+    assert load(lower.save(tmp_path / "model")).predictor_.engine.prepared.architecture.layers == 1
 
 
 # ---------------------------------------------------------------- the command
@@ -548,11 +601,61 @@ def test_without_the_extra_its_install_line_is_told(tmp_path: Path, cli: Callabl
         ({"precision": "int4"}, "'precision' option"),
         ({"validation_size": 1.0}, "'validation_size' option"),
         ({"time_budget": -1.0}, "'time_budget' option"),
+        ({"warmup": 2}, r"'warmup' option .* in \[0, 1\]"),
+        ({"dropout": 2.0}, "'dropout' option"),
+        ({"weight_decay": -1}, "'weight_decay' option"),
+        ({"seed": 2**70}, "'seed' option"),
     ],
 )
 def test_options_out_of_range(tmp_path: Path, small: Path, given: dict[str, Any], told: str) -> None:
     with pytest.raises(UsageError, match=told):
         finetune(SentenceClassifier(str(small)), job(tmp_path, options=FinetuneOptions(**given)))
+
+
+@needs_torch
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [({"max_error": 5.0}, "'max_error' option"), ({"thresholds": "foo"}, "'thresholds'"), ({"C": -1.0}, "'C' option")],
+)
+def test_the_heads_options_are_looked_at_first(tmp_path: Path, small: Path, given: dict[str, Any], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        finetune(SentenceClassifier(str(small), **given), job(tmp_path, n=40))
+    assert not (tmp_path / "work").exists()
+
+
+@needs_torch
+def test_two_trainings_never_share_a_place(tmp_path: Path, small: Path, cli: Callable[..., Outcome]) -> None:
+    typed = ("train", write(tmp_path / "rows.tsv", 40), "-o", tmp_path / "model", "--encoder", small, "--finetune")
+    place = tmp_path / ".model.finetuning"
+    with held(place):
+        other = cli(*typed)
+    assert other.code == 2 and "another process is at work on this output" in other.err
+    refused = cli(*typed, "--tune", "9")
+    assert refused.code == 2 and not place.exists()
+    assert cli(*typed, "--tune", "\u00b2").code == 2
+
+
+@needs_torch
+def test_memory_that_runs_out_anywhere_is_told(tmp_path: Path, small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", full)
+    with pytest.raises(EncoderError, match="Memory ran out in training: give a smaller max_length"):
+        finetune(SentenceClassifier(str(small)), job(tmp_path))
+
+
+@needs_torch
+def test_rows_to_stop_by_that_are_measured_on_too_are_told(
+    tmp_path: Path, small: Path, cli: Callable[..., Outcome]
+) -> None:
+    same = write(tmp_path / "same.tsv", 40, 7)
+    done = cli("train", write(tmp_path / "rows.tsv", 40), "-o", tmp_path / "model", "--encoder", small, "--finetune",
+               "--epochs", "1", "--validation", same, "--test", same, "--on-duplicate", "keep")  # fmt: skip
+    assert done.code == 0, done.err
+    assert "whose text is also in" in done.err
 
 
 # ---------------------------------------------------------------- DistilBERT and BERT

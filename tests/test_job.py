@@ -21,7 +21,7 @@ import pytest
 import bulk_rows
 from bulk_rows import finish, read, sentences, start, write
 from conftest import Outcome, clean
-from firstbert import bulk, job, load, resume
+from firstbert import answers, bulk, job, load, resume
 from firstbert.bulk import BulkOptions
 from firstbert.errors import DataError, UsageError
 from firstbert.job import label_files, work_folder
@@ -266,7 +266,7 @@ def test_a_piece_that_rotted_is_not_passed_on(stopped: BulkOptions, tmp_path: Pa
 
 def test_two_processes_never_share_an_output(quick: Path, tmp_path: Path) -> None:
     source, out = write(tmp_path / "in.csv", numbered(10)), str(tmp_path / "out.csv")
-    with resume.held(work_folder(out)), pytest.raises(UsageError, match="another process is at work"):
+    with answers.held(work_folder(out)), pytest.raises(UsageError, match="another process is at work"):
         label_files(quick, BulkOptions((str(source),), out))
     assert label_files(quick, BulkOptions((str(source),), out)).rows == 10
 

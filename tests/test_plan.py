@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -85,6 +87,25 @@ def test_what_fits_into_the_time() -> None:
         steps, tune = fitting(budget) or (0, "all")
         cost = 1.0 if tune == "all" else (1 + 2 * int(str(tune)) / 6) / 3
         assert 10 + steps * cost <= budget
+
+
+@pytest.mark.parametrize(
+    ("asked", "budget", "learns"), [("lora", 200, "lora"), (1, 200, 1), (2, 100, 1), (2, 5000, 2), (9, 5000, 9)]
+)
+def test_no_more_layers_learn_than_were_asked_for(asked: Any, budget: float, learns: Any) -> None:
+    whole = plan(FinetuneOptions(epochs=3, time_budget=budget, tune=asked), 6400, 384)
+    found = fit_in(whole, seconds_per_step=1.0, fixed=10.0, layers=6)
+    assert found is not None and (found.tune, found.learning_rate) == (learns, whole.learning_rate)
+    assert found.steps <= budget or learns != asked
+
+
+@pytest.mark.parametrize(("classes", "each"), [(50, 4), (40, 5), (77, 8), (20, 3)])
+def test_rows_of_a_class_meet_however_many_classes_there_are(classes: int, each: int) -> None:
+    y = np.repeat(np.arange(classes), each)
+    batches = mixed_batches(y, 32, 0, 0)
+    assert sorted(np.concatenate(batches)) == list(range(len(y)))
+    meeting = sum(len(rows) - len(set(y[rows])) for rows in batches)
+    assert meeting > 0.6 * classes * (each // 2)
 
 
 @pytest.mark.parametrize(("text", "expected"), [("90s", 90), ("10m", 600), ("2h", 7200), ("45", 45), ("1.5 h", 5400)])

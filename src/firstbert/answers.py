@@ -1,4 +1,4 @@
-"""A file written whole or not at all.
+"""A file written whole or not at all, and a folder that one process at a time works in.
 
 After predictor.py on the way of a sentence; for reports, reviews and other files that fit in memory.
 """
@@ -8,10 +8,14 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from firstbert.errors import UsageError
+
+LOCK = "lock"  # in a folder that is held
 
 
 def as_jsonl(answers: list[dict[str, Any]]) -> str:
@@ -48,3 +52,26 @@ def write(path: Path, content: str | bytes) -> None:
             Path(name).unlink(missing_ok=True)
     except OSError as error:
         raise UsageError(f"{path}: can't be written ({error.strerror}).") from error
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep a work folder for this process, making it where it isn't there.
+
+    Raises:
+        UsageError: another process has it, or it can't be made.
+    """
+    from filelock import FileLock, Timeout
+
+    try:
+        folder.mkdir(exist_ok=True)
+        lock = FileLock(folder / LOCK)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UsageError(f"{folder}: another process is at work on this output: wait for it, or stop it.") from None
+    except OSError as error:
+        raise UsageError(f"{folder}: can't be written ({error.strerror}).") from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -25,18 +25,26 @@ def prepare_for(files: EncoderFiles, backend: Backend, device: Device, precision
         UsageError: options that don't go together, or torch is needed and isn't installed.
         EncoderError: its files are no supported encoder's.
     """
-    why = _needs_torch(files, backend, device)
-    if why is None:
-        if precision == "bf16":
-            raise UsageError("precision='bf16' needs torch: take backend='torch', or device='cuda', with it.")
-        return prepare(files, precision)
-    if precision == "int8":
+    why = torch_for(files, backend, device, precision)
+    return prepare(files, precision) if why is None else prepare_torch(files, precision, device, why)
+
+
+def torch_for(files: EncoderFiles, backend: Backend, device: Device, precision: Precision) -> str | None:
+    """Return what torch is needed for; None where ONNX Runtime runs the encoder.
+
+    Raises:
+        UsageError: options that don't go together.
+        EncoderError: the encoder's config.json can't be read.
+    """
+    why = _torch_for(files, backend, device)
+    if why is None and precision == "bf16":
+        raise UsageError("precision='bf16' needs torch: take backend='torch', or device='cuda', with it.")
+    if why is not None and precision == "int8":
         raise UsageError("precision='int8' is for ONNX Runtime alone, and torch is to run this encoder: take 'fp32'.")
-    return prepare_torch(files, precision, device, why)
+    return why
 
 
-def _needs_torch(files: EncoderFiles, backend: Backend, device: Device) -> str | None:
-    """What torch is needed for; None where ONNX Runtime runs the encoder."""
+def _torch_for(files: EncoderFiles, backend: Backend, device: Device) -> str | None:
     if backend == "onnx":
         if device == "cuda":
             raise UsageError("device='cuda' needs torch: take backend='torch' or 'auto' with it.")

@@ -129,7 +129,7 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit_examples(self, examples: Examples, sample_weight: Any = None, left_out: Collection[int] = ()) -> Self:
         """Fit on rows that `firstbert.data` has read and checked already; see `firstbert.fitting.fit`."""
-        fitted = fit(examples, self._fit_options(), sample_weight, left_out)
+        fitted = fit(examples, self.fit_options(), sample_weight, left_out)
         warn_of_truncation(fitted.truncated, self.max_length)
         return self.take_over(fitted.predictor, fitted.facts)
 
@@ -154,7 +154,8 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.matrix_type_ = None
         return self
 
-    def _fit_options(self) -> FitOptions:
+    def fit_options(self) -> FitOptions:
+        """Return the arguments as `firstbert.fitting.fit` takes them."""
         layer = tuple(self.layer) if isinstance(self.layer, list) else self.layer
         engine = {field.name: getattr(self, field.name) for field in fields(EngineOptions)} | {"layer": layer}
         return FitOptions(

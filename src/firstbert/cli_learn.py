@@ -196,7 +196,7 @@ def train(
     rows = reading(text, label, on_bad_row, on_duplicate, labels)
     learning = {
         "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "recipe": recipe,
-        "tune": int(tune) if tune.isdigit() else tune, "precision": train_precision,
+        "tune": int(tune) if tune.isdecimal() else tune, "precision": train_precision,
         "time_budget": time_budget and seconds(time_budget), "seed": seed,
     }  # fmt: skip
     how = finetuning(learning, finetune, {"validation": validation, "teacher": teacher, "unlabelled": unlabelled})

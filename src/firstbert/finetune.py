@@ -18,7 +18,8 @@ from firstbert import plan as planning
 from firstbert.cache import encode
 from firstbert.classifier import SentenceClassifier
 from firstbert.decision import Promise
-from firstbert.fitting import bound_errors, versions
+from firstbert.encoder import warn_of_truncation
+from firstbert.fitting import bound_errors, check_fit, versions
 from firstbert.material import Finetuning, Material
 from firstbert.predictor import Predictor
 from firstbert.targets import ClassIndex
@@ -48,6 +49,7 @@ def finetune(
     """
     require()
     planning.check(job.options)
+    check_fit(classifier.fit_options())
     return _Run(classifier, job, say).run()
 
 
@@ -72,10 +74,20 @@ class _Run:
             f"{len(self.material.learn):,} rows are too few to hold some out, so whether fine-tuning helps isn't "
             "measured on them. With --validation FILE it is (in Python: validation)."
         )
+        self._say_what_is_not_done()
+        truncated = self.material.tokens(self.material.texts(self.material.learn)).truncated
+        warn_of_truncation(np.array(truncated, np.bool_), self.classifier.max_length)
         found = self.training.run()
         if found is None:
             return self._frozen(self.material.learn), {"saved": "frozen"}
         return self._fitted(found[0]), found[1] | {"saved": "finetuned"}
+
+    def _say_what_is_not_done(self) -> None:
+        """Of what was asked for, without rows to measure on."""
+        if self.classifier.precision == "int8":
+            self.say("What int8 costs can't be measured either: the model is kept in fp32.")
+        if self.classifier.thresholds != "equal":
+            self.say("Nor can thresholds be chosen: they stay equal.")
 
     def _tested(self) -> tuple[SentenceClassifier, dict[str, Any]]:
         """Against the frozen encoder, on the validation rows."""
@@ -113,6 +125,8 @@ class _Run:
 
     def _in_int8(self, predictor: Predictor) -> Predictor:
         """The same with int8 arithmetic, where that is asked for and costs no more than it may."""
+        if self.classifier.precision == "bf16":
+            self.say("What was fine-tuned is kept in fp32, not bf16.")
         if self.classifier.precision != "int8":
             return predictor
         other = replace(predictor, encoder=replace(predictor.encoder, precision="int8"))
@@ -133,10 +147,13 @@ class _Run:
 
     def _whole_frozen(self, frozen: SentenceClassifier) -> SentenceClassifier:
         """What was held out of the rows for stopping is learned from too, now that there is nothing to stop."""
-        plain = self.classifier.max_error is None and self.classifier.precision == "fp32"
+        asked = self.classifier
+        if asked.precision == "int8":
+            asked = clone(asked).set_params(precision=self._in_int8(frozen.predictor_).encoder.precision)
+        plain = asked.max_error is None and asked.precision == "fp32"
         if not len(self.material.spared) and not self.job.left_out and plain:
             return frozen
-        whole = clone(self.classifier).fit_examples(self.job.rows, left_out=self.job.left_out)
+        whole = clone(asked).fit_examples(self.job.rows, left_out=self.job.left_out)
         return cast("SentenceClassifier", whole)
 
     # -- fine-tuned
@@ -157,7 +174,7 @@ class _Run:
             "C": None,
             "cv_accuracy": None,
             "layers": None,
-            "thresholds": asked.thresholds,
+            "thresholds": asked.thresholds if material.exam else "equal",
             "promise": None if bound is None else asdict(bound),
             "versions": versions(dict.fromkeys((*predictor.engine.prepared.libraries, "torch", "transformers"))),
         }

@@ -95,14 +95,20 @@ def fit(examples: Examples, options: FitOptions, sample_weight: Any = None, left
         UsageError: an option makes no sense.
         EncoderError, SourceError: the encoder can't be used or had.
     """
-    _check(options)
+    check_fit(options)
     if examples.labels is None:
         raise UsageError("fit needs labels.")
     labels, y = encode_labels(examples.labels)
     return _Fitting(examples, options, labels, y, _weights(sample_weight, len(y)), left_out).run()
 
 
-def _check(options: FitOptions) -> None:
+def check_fit(options: FitOptions) -> None:
+    """Refuse options that are out of range; worth asking before anything takes time.
+
+    Raises:
+        UsageError: the option is named.
+    """
+    check(_head_options(options))
     if options.thresholds not in get_args(Thresholds):
         raise UsageError(f"The 'thresholds' option must be 'equal' or 'macro_f1'. Got {options.thresholds!r} instead.")
     for name, value in (("max_error", options.max_error), ("confidence", options.confidence)):
@@ -110,6 +116,12 @@ def _check(options: FitOptions) -> None:
             raise UsageError(f"The {name!r} option must be a number between 0 and 1. Got {value!r} instead.")
     if not isinstance(options.seed, int | np.integer) or not 0 <= options.seed < 2**32:
         raise UsageError(f"The seed (random_state) must be an int in [0, {2**32 - 1}]. Got {options.seed!r} instead.")
+
+
+def _head_options(options: FitOptions) -> HeadOptions:
+    """Of a head, for labels whose weights aren't known by their numbers yet."""
+    named = options.class_weight if isinstance(options.class_weight, str) else None
+    return HeadOptions(options.C, cast("Any", named), options.folds, options.seed)
 
 
 def _weights(sample_weight: Any, n: int) -> DoubleArray | None:
@@ -136,10 +148,7 @@ class _Fitting:
         self.examples, self.options, self.labels, self.y, self.weight = examples, options, labels, y, weight
         self.many = y.ndim == 2
         self.left_out = np.isin(np.arange(len(y)), sorted(left_out))
-        self.head_options = HeadOptions(
-            options.C, weights_by_index(options.class_weight, labels), options.folds, options.seed
-        )
-        check(self.head_options)
+        self.head_options = replace(_head_options(options), class_weight=weights_by_index(options.class_weight, labels))
         self.carried = self.head_options.targets(y).carried
 
     def run(self) -> Fitted:

@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from firstbert import __version__, tables
-from firstbert.answers import check_place
+from firstbert.answers import check_place, held
 from firstbert.artifact import load
 from firstbert.bulk import CUT, Answered, Answers, BulkOptions, Shard, answered_here, grouped, left
 from firstbert.errors import DataError, UsageError, counted
 from firstbert.opening import bare, expand, is_address, open_target
 from firstbert.predictor import Predictor
-from firstbert.resume import JOURNAL, Work, held
+from firstbert.resume import JOURNAL, Work
 from firstbert.rows import KINDS
 from firstbert.streams import Aside
 from firstbert.survey import Source, agree, survey

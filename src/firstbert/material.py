@@ -80,7 +80,7 @@ class Material:
         exam: the rows to stop by; None where there are too few to spare any.
 
     Raises:
-        DataError: fewer than two labels, too few rows, or a validation row with another label.
+        DataError: fewer than two labels, too few rows, none left of a label, or a validation row with another label.
         UsageError: a teacher with other labels, or texts without labels and no teacher.
     """
 
@@ -96,6 +96,8 @@ class Material:
         self.shape = shape_of(self.files)
         self.recipe = recipe_for(job.options, len(self.y))
         self.learn, self.spared, self.held = self._parts()
+        for c in np.flatnonzero(~self.learn_targets.carried.any(axis=0)):
+            raise DataError(f"{job.rows.source}: no row labelled {self.labels[c]!r} is left to learn from.")
         self.exam = self._exam()
         self.exam_targets = self._exam_targets()
 
@@ -112,7 +114,8 @@ class Material:
         if bounded:
             rows, held = self._held(rows, PROMISE_SHARE)
         if self.job.validation is None and (bounded or self.recipe == "labels"):
-            rows, spared = self._held(rows, self.job.options.validation_size)
+            each_once = len(self.labels) / len(rows) if self.y.ndim == 1 else 0.0
+            rows, spared = self._held(rows, max(self.job.options.validation_size, each_once))
         return rows[~np.isin(rows, sorted(self.job.left_out))], spared, held
 
     def _held(self, rows: ClassIndex, share: float) -> tuple[ClassIndex, ClassIndex]:

@@ -51,7 +51,8 @@ class FinetuneOptions:
             together, and a logistic regression on its vectors tells them; ``"auto"``: pairs where rows are few.
         precision: of the arithmetic in training; ``"auto"``: bf16 where the processor multiplies it, else fp32. What
             is saved is fp32.
-        validation_size: share of the rows held out for telling when to stop, where no others are given.
+        validation_size: share of the rows held out for telling when to stop, where no others are given; more where it
+            would be less than a row of each label.
         time_budget: seconds for all of it; less is trained, so that it ends in time.
         micro_tokens: the most tokens that go through the encoder at once; less where memory runs out.
         seed: of the batches, the head and dropout.
@@ -84,6 +85,9 @@ def check(options: FinetuneOptions) -> None:
     _number("epochs", options.epochs, 0, 10_000, auto=True)
     _number("learning_rate", options.learning_rate, 0, 1, auto=True)
     _number("layer_decay", options.layer_decay, 0, 1)
+    _number("weight_decay", options.weight_decay, 0, 1, zero=True)
+    _number("warmup", options.warmup, 0, 1, zero=True)
+    _number("dropout", options.dropout or 0, 0, 0.9, zero=True)
     _number("clip", options.clip, 0, math.inf)
     _number("validation_size", options.validation_size, 0, 0.9)
     if options.time_budget is not None:
@@ -92,6 +96,10 @@ def check(options: FinetuneOptions) -> None:
         value = getattr(options, name)
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1_000_000:
             raise UsageError(f"The {name!r} option of fine-tuning must be an int of at least 1. Got {value!r} instead.")
+    if isinstance(options.seed, bool) or not isinstance(options.seed, int) or not 0 <= options.seed < 2**32:
+        raise UsageError(
+            f"The 'seed' option of fine-tuning must be an int in [0, {2**32 - 1}]. Got {options.seed!r} instead."
+        )
     for name, value, known in (
         ("precision", options.precision, get_args(Training)),
         ("recipe", options.recipe, get_args(Recipe)),
@@ -105,13 +113,15 @@ def check(options: FinetuneOptions) -> None:
         )
 
 
-def _number(name: str, value: Any, low: float, high: float, *, auto: bool = False) -> None:
+def _number(name: str, value: Any, low: float, high: float, *, auto: bool = False, zero: bool = False) -> None:
     if auto and value == "auto":
         return
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low < value <= high:
-        choice = "'auto' or " if auto else ""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not (low < value <= high or (zero and value == 0)):
+        choice, bracket = "'auto' or " if auto else "", "[" if zero else "("
         raise UsageError(
-            f"The {name!r} option of fine-tuning must be {choice}a number in ({low}, {high}]. Got {value!r} instead."
+            f"The {name!r} option of fine-tuning must be {choice}a number in {bracket}{low}, {high}]. Got {value!r} "
+            "instead."
         )
 
 
@@ -190,7 +200,7 @@ def fit_in(whole: Plan, seconds_per_step: float, fixed: float, layers: int) -> P
     """Return what of a plan can be done in its time budget; None where that is too little to teach anything.
 
     As many steps of the whole as there is time for, if each row is seen once; else fewer layers, which cost less: a
-    layer that learns takes three times the work of one that doesn't.
+    layer that learns takes three times the work of one that doesn't. LoRA learns beside all layers, however many steps.
 
     Args:
         whole: the plan without a limit.
@@ -201,13 +211,14 @@ def fit_in(whole: Plan, seconds_per_step: float, fixed: float, layers: int) -> P
     if whole.options.time_budget is None:
         return whole
     left = whole.options.time_budget * _MARGIN - fixed
+    asked = min(whole.tune, layers) if isinstance(whole.tune, int) else layers
     for share in (1.0, 0.5, 0.25):
-        top = max(1, round(share * layers))
-        cost = seconds_per_step * (1 + 2 * top / layers) / 3
+        top = asked if whole.tune == "lora" else max(1, round(share * asked))
+        cost = seconds_per_step * (layers + 2 * top) / (layers + 2 * asked)
         steps = min(whole.steps, int(left / cost))
         enough = steps >= whole.per_epoch or (share == 0.25 and steps >= max(_LEAST_STEPS, whole.per_epoch // 4))
         if enough:
-            tune: Tune = whole.tune if share == 1 else top
+            tune: Tune = whole.tune if top == asked else top
             every = max(1, min(whole.every, math.ceil(steps / 2)))
             return replace(whole, steps=steps, every=every, tune=tune)
     return None
@@ -238,12 +249,17 @@ def mixed_batches(classes: npt.NDArray[np.intp], size: int, seed: int, epoch: in
     Args:
         classes: (N,) a class of each row.
         size, seed, epoch: as for `epoch_batches`; batches differ in size by at most one row.
+
+    With so many classes that a batch can't have two rows of each, two of a class stay side by side: pairs are to meet.
     """
     random = np.random.default_rng([seed, epoch])
     order = random.permutation(len(classes))
     order = order[np.argsort(classes[order], kind="stable")]
     counts = np.bincount(classes)
-    within = np.concatenate([(np.arange(n) + random.random()) / n for n in counts if n])
+    side_by_side = 2 if 2 * np.count_nonzero(counts) > size else 1
+    within = np.concatenate(
+        [(np.arange(n) // side_by_side * side_by_side + side_by_side * random.random()) / n for n in counts if n]
+    )
     return np.array_split(order[np.argsort(within, kind="stable")], math.ceil(len(order) / size))
 
 

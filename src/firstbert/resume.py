@@ -3,7 +3,7 @@
 After bulk_ray.py on the way of a sentence. The folder: `manifest.json` (what the job is made of: model, input, options,
 versions), `journal.jsonl` (a line for each piece that is done), the pieces, and for a piece in which rows were set
 aside a file of these. A piece is written beside its place, flushed to the disk and moved there; then its line is added
-to the journal. What the journal doesn't name was not done. One process works in a folder at a time.
+to the journal. What the journal doesn't name was not done.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from firstbert.answers import LOCK
 from firstbert.errors import UsageError
 
 FORMAT = 1  # of the folder; one that another version left is refused, and --restart begins anew
 
 JOURNAL = "journal.jsonl"
 
-_MANIFEST, _LOCK = "manifest.json", "lock"
+_MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Work:
         with self._writing():
             if restart:
                 for path in folder.iterdir():
-                    if path.name not in (_LOCK, "stdin"):
+                    if path.name not in (LOCK, "stdin"):
                         path.unlink()
             manifest = folder / _MANIFEST
             if manifest.exists():
@@ -171,29 +172,6 @@ class Work:
                 f"{self.folder}: can't be written ({error.strerror or error}); {len(self.done):,} pieces are kept. "
                 "Make room and run the same command again: it goes on from them."
             ) from error
-
-
-@contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Keep a work folder for this process, making it where it isn't there.
-
-    Raises:
-        UsageError: another process has it, or it can't be made.
-    """
-    from filelock import FileLock, Timeout
-
-    try:
-        folder.mkdir(exist_ok=True)
-        lock = FileLock(folder / _LOCK)
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UsageError(f"{folder}: another process is at work on this output: wait for it, or stop it.") from None
-    except OSError as error:
-        raise UsageError(f"{folder}: can't be written ({error.strerror}).") from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +18,7 @@ import numpy as np
 from sklearn.base import clone
 
 from firstbert import __version__, answers, artifact
+from firstbert.answers import LOCK, held
 from firstbert.artifact import Artifact
 from firstbert.classifier import SentenceClassifier
 from firstbert.data import DataOptions, Examples, read, without_overlap
@@ -24,6 +26,7 @@ from firstbert.errors import DataError, UsageError
 from firstbert.evaluate import Evaluation, carried_by, evaluate
 from firstbert.facts import ReportFacts
 from firstbert.finetune import Finetuning, finetune
+from firstbert.fitting import check_fit
 from firstbert.labels import rare
 from firstbert.page import write
 from firstbert.plan import FinetuneOptions
@@ -136,9 +139,15 @@ def train(options: TrainOptions, say: Callable[[str], None] = lambda message: No
     Raises:
         FirstbertError: data, options, encoder or output can't be used; nothing has been written then.
     """
-    start = time.perf_counter()
     artifact.check_target(options.output)
     _check_report(options)
+    check_fit(SentenceClassifier(random_state=options.seed, **options.classifier).fit_options())
+    with _working(options):
+        return _train(options, say)
+
+
+def _train(options: TrainOptions, say: Callable[[str], None]) -> Training:
+    start = time.perf_counter()
     train_rows, test_rows, left_out = _rows(options, say)
     say(f"Training on {len(train_rows.texts) - len(left_out)} rows of {train_rows.source}.")
     classifier = SentenceClassifier(random_state=options.seed, **options.classifier)
@@ -170,7 +179,24 @@ def train(options: TrainOptions, say: Callable[[str], None] = lambda message: No
 
 def _work(output: Path) -> Path:
     """Where a training keeps its state: beside the model, so that the same command finds it again."""
-    return output.with_name(f".{output.name}.finetuning")
+    place = output.absolute()  # "." has no name of its own
+    return place.with_name(f".{place.name}.finetuning")
+
+
+@contextmanager
+def _working(options: TrainOptions) -> Iterator[None]:
+    """Keep the place of a fine-tuning's state for this process; where nothing is kept there, nothing stays."""
+    if options.finetune is None:
+        yield
+        return
+    work = _work(options.output)
+    work.parent.mkdir(parents=True, exist_ok=True)
+    with held(work):
+        try:
+            yield
+        finally:
+            if work.is_dir() and all(path.name == LOCK for path in work.iterdir()):
+                shutil.rmtree(work, ignore_errors=True)
 
 
 def _finetuned(
@@ -181,7 +207,7 @@ def _finetuned(
     train_rows, test_rows = rows
     validation = unlabelled = None
     if options.validation is not None:
-        validation = _read_apart(options.validation, train_rows, options, say)
+        validation = _read_apart(options.validation, [each for each in rows if each is not None], options, say)
     if options.unlabelled is not None:
         unlabelled = read(options.unlabelled, replace(options.reading, rows=None, label=None), labelled=False)
         _tell(unlabelled, say)
@@ -281,16 +307,19 @@ def _rows(options: TrainOptions, say: Callable[[str], None]) -> tuple[Examples, 
         inside, outside = _hold_out(examples, options)
         left_out = {k for k, i in enumerate(inside) if i in dropped}
         return examples.take(inside), examples.take(outside) if outside else None, left_out
-    test = _read_apart(options.test, examples, options, say)
+    test = _read_apart(options.test, [examples], options, say)
     carried_by(test, encode_labels(examples.labels)[0], examples.many)  # unknown labels are told before the training
     return examples, test, set(dropped)
 
 
-def _read_apart(source: object, train_rows: Examples, options: TrainOptions, say: Callable[[str], None]) -> Examples:
-    """Rows to measure on, whole: `rows` bounds what is trained on."""
-    kind: Literal["one", "many"] = "many" if train_rows.many else "one"
+def _read_apart(
+    source: object, others: Sequence[Examples], options: TrainOptions, say: Callable[[str], None]
+) -> Examples:
+    """Rows to measure on, whole: `rows` bounds what is trained on. What others hold too is told."""
+    kind: Literal["one", "many"] = "many" if others[0].many else "one"
     found = read(source, replace(options.reading, rows=None, labels=kind), training=False)
-    found = without_overlap(found, train_rows, options.reading)
+    for other in others:
+        found = without_overlap(found, other, options.reading)
     _tell(found, say)
     return found
 

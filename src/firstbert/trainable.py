@@ -143,6 +143,9 @@ def _cut(encoder: Any, layer: int, files: EncoderFiles) -> tuple[str, ...]:
         raise UsageError(f"{files.config}: layers of this family share their weights; it can't be fine-tuned here.")
     if not 1 <= layer <= len(layers):
         raise UsageError(f"layer {layer} was asked for, but {files.name} has {len(layers)}.")
+    for name, value in vars(encoder.config).items():
+        if name.startswith("layer_") and isinstance(value, list) and len(value) == len(layers):  # what each layer is
+            setattr(encoder.config, name, value[:layer])
     del layers[layer:]
     encoder.config.num_hidden_layers = layer
     places = {id(module): name for name, module in encoder.named_modules()}

@@ -16,6 +16,7 @@ from typing import Any, cast
 import numpy as np
 
 from firstbert import plan as planning
+from firstbert.backend import torch_for
 from firstbert.cache import encode
 from firstbert.checkpoints import Checkpoints, writing
 from firstbert.course import Course
@@ -44,13 +45,14 @@ class EncoderTraining:
         started: since when the time allowed runs, by `time.monotonic`.
 
     Raises:
-        UsageError: a GPU is asked for and there is none.
+        UsageError: a GPU is asked for and there is none, or the precision asked for can't be had afterwards.
     """
 
     def __init__(self, material: Material, started: float) -> None:
         self.material, self.started = material, started
         self.asked, self.job, self.options = material.classifier, material.job, material.job.options
         self.device = chosen_device(self.asked.device)
+        torch_for(material.files, self.asked.backend, self.asked.device, self.asked.precision)
         self.engine = self._engine_options()
 
     @property
@@ -99,9 +101,10 @@ class EncoderTraining:
         )  # fmt: skip
         course = tuning.run()
         if course.ended == "not finite":
+            kept = "" if course.best is None else " What was best before that is kept."
             material.say(
-                f"The loss was no finite number after step {course.step:,}. What was best before that is kept; a "
-                "smaller learning rate may help (--learning-rate)."
+                f"The loss was no finite number after step {course.step:,}.{kept} A smaller learning rate may help "
+                "(--learning-rate)."
             )
         if course.best is None and (exam or course.ended == "not finite"):
             return None
@@ -151,7 +154,8 @@ class EncoderTraining:
         seconds = []
         for step in range(_TRIAL_STEPS):
             started = time.monotonic()
-            trial.step(np.arange(step, len(lessons.ids), max(1, len(lessons.ids) // self.options.batch_size)), step)
+            every = max(1, len(lessons.ids) // self.options.batch_size)
+            trial.step(np.arange(step % every, len(lessons.ids), every), step)
             seconds.append(time.monotonic() - started)
         per_step = float(np.median(seconds[1:]))
         examined = len(exam.ids) if exam else 0

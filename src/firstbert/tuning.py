@@ -27,6 +27,7 @@ from firstbert.trainable import Trainable, micro_batches
 
 _KEEP_EVERY_S = 60.0  # between states on disk, and never over a 20th of the time in writing them
 _WRITING = 20
+_LESS = "give a smaller max_length, a smaller batch_size, a smaller encoder, or fewer layers to learn (tune)"
 _PARTS, _PART_TOKENS = 4, 128  # of a batch whose texts are compared: those of like length are encoded together
 
 
@@ -68,9 +69,17 @@ class Tuning:
         """Train to the end.
 
         Raises:
-            EncoderError: memory doesn't hold a single row.
+            EncoderError: memory doesn't hold a single row, or not what is kept of each weight.
             ArtifactError: the state can't be kept.
         """
+        try:
+            return self._run()
+        except RuntimeError as error:
+            if "memory" not in str(error).lower():
+                raise
+            raise EncoderError(f"Memory ran out in training: {_LESS}.") from error
+
+    def _run(self) -> Course:
         course, plan = self.course, self.plan
         kept_at = time.monotonic()
         begun = kept_at - course.seconds
@@ -195,10 +204,7 @@ class Tuning:
             raise error
         longest = int(self.lengths[rows].max())
         if self.micro_tokens <= longest or self.plan.recipe == "pairs":
-            raise EncoderError(
-                f"Texts of {longest} tokens don't fit into memory for training: give a smaller max_length, a smaller "
-                "batch_size, a smaller encoder, or fewer layers to learn (tune)."
-            ) from error
+            raise EncoderError(f"Texts of {longest} tokens don't fit into memory for training: {_LESS}.") from error
         self.micro_tokens = max(longest, min(self.micro_tokens, longest * len(rows)) // 2)
         self.say(f"Memory ran out; from here on at most {self.micro_tokens:,} tokens go through the encoder at once.")
 
@@ -216,13 +222,13 @@ class Tuning:
 
     def scores(self, ids: Sequence[Sequence[int]]) -> DoubleArray:
         """Return the scores of N rows as they are now, (N, C)."""
-        return self._run(self.model.scores, ids, self.lessons.goals.shape[1])
+        return self._told(self.model.scores, ids, self.lessons.goals.shape[1])
 
     def vectors(self, ids: Sequence[Sequence[int]], *, exactly: bool = False) -> DoubleArray:
         """Return the vectors of N rows as they are now, (N, D); in fp32, if exactly."""
-        return self._run(self.model.vectors, ids, self.model.module["head"].in_features, exactly=exactly)
+        return self._told(self.model.vectors, ids, self.model.module["head"].in_features, exactly=exactly)
 
-    def _run(
+    def _told(
         self, what: Callable[[Batch], Any], ids: Sequence[Sequence[int]], width: int, *, exactly: bool = False
     ) -> DoubleArray:
         import torch
@@ -300,9 +306,11 @@ class Tuning:
         self._put(state.parts["weights"])
         self._average, self._best = state.parts["average"], state.parts.get("best", {})
         self._best_kept = self.course.best.step if self.course.best else None
-        for name, parameter in self.model.learning.items():
-            keys = ("step", "exp_avg", "exp_avg_sq")
-            self.optimiser.state[parameter] = {key: state.parts["optimiser"][f"{name}/{key}"] for key in keys}
+        for place, moment in state.parts[
+            "optimiser"
+        ].items():  # of what had a gradient so far: after pairs, not the head
+            name, _, key = place.rpartition("/")
+            self.optimiser.state[self.model.learning[name]][key] = moment
         self.say(
             f"Going on after step {self.course.step:,} of {self.plan.steps:,}, where the run before this was stopped."
         )
