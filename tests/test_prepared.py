@@ -14,10 +14,11 @@ import families
 from firstbert import prepared
 from firstbert.batches import Batch
 from firstbert.errors import EncoderError
-from firstbert.folders import EncoderFiles
+from firstbert.folders import EncoderFiles, from_folder
 from firstbert.graph import Read
 from firstbert.prepared import Prepared, prepare
 from firstbert.session import Session
+from test_cache import write_encoder, write_tokenizer
 
 CLS = [Read(2, "cls")]
 
@@ -63,6 +64,29 @@ def test_other_weights_and_other_configs_lie_apart(cache: Path, files: EncoderFi
 def test_the_same_model_elsewhere_is_the_same(cache: Path, files: EncoderFiles, tmp_path: Path) -> None:
     copy = families.write(families.small("bert"), tmp_path / "copy")
     assert replace(prepare(copy), source=files.weights[0]) == prepare(files)
+
+
+def test_another_tokenizer_lies_apart_in_int8(cache: Path, tmp_path: Path) -> None:
+    """int8 has its factors from our sentences, as the folder's tokenizer cuts them."""
+    folders = [write_encoder(tmp_path / name) for name in ("one", "other", "vocabulary", "cased")]
+    write_tokenizer(folders[1] / "tokenizer.json", first=1)
+    for folder in folders[2:]:
+        (folder / "tokenizer.json").unlink()
+        (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcdefghijklmN"]))
+    (folders[3] / "tokenizer_config.json").write_text('{"do_lower_case": false}')
+    for precision, apart in (("fp32", 1), ("int8", 4)):
+        found = [prepare(from_folder(folder), precision) for folder in folders]
+        assert len({one.folder for one in found}) == len({one.fingerprint for one in found}) == apart
+
+
+def test_another_onnx_runtime_finds_its_own_factors(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = from_folder(write_encoder(tmp_path / "encoder"))
+    before = [prepare(encoder, precision).fingerprint for precision in ("fp32", "int8")]
+    monkeypatch.setattr("onnxruntime.__version__", "9.9")
+    after = [prepare(encoder, precision).fingerprint for precision in ("fp32", "int8")]
+    assert after[0] == before[0] and after[1] != before[1]
 
 
 @pytest.mark.parametrize("damage", ["half", "empty", "no weights", "no index", "bad index", "list", "other index"])

@@ -149,8 +149,8 @@ class Engine:
             again = prepare(self.files, self.options.precision)
             if again.fingerprint != self.prepared.fingerprint:
                 raise EncoderError(
-                    f"{self.files.weights[0]}: has changed since this encoder was opened, and what was prepared of it "
-                    "is gone from the cache folder. Open the encoder anew."
+                    f"{self.files.name}: its files have changed since this encoder was opened, and what was prepared "
+                    "of them is gone from the cache folder. Open the encoder anew."
                 )
             self.prepared = again
 

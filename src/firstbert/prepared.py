@@ -34,10 +34,10 @@ from firstbert.families import Architecture, Checkpoint, FloatArray, read_config
 from firstbert.graph import Read, Stored
 from firstbert.progress import progress
 from firstbert.quantize import SENTENCES, SETTINGS, Ranges, find_ranges, quantize
-from firstbert.session import Session
+from firstbert.session import Session, onnx_runtime
 from firstbert.sources import cache_folder, sha256_of
 from firstbert.strict import WEIGHTS, reason, safetensors_header
-from firstbert.tokens import Tokenizer
+from firstbert.tokens import Tokenizer, hash_of_tokenizer
 
 Precision = Literal["fp32", "int8", "bf16"]  # the last by torch alone
 Tensors = Iterable[tuple[str, npt.NDArray[Any]]]
@@ -122,7 +122,7 @@ def prepare(files: EncoderFiles, precision: Precision = "fp32") -> Prepared:
     """
     arch = read_config(files.config)
     sha256 = hash_of_weights(files.weights)
-    how = [graph.FORMAT, precision, *(SETTINGS if precision == "int8" else ())]
+    how = [graph.FORMAT, precision, *(_decide_ranges(files) if precision == "int8" else ())]
     facts = json.dumps([how, sha256, asdict(arch)], sort_keys=True)
     fingerprint = hashlib.sha256(facts.encode()).hexdigest()
     folder = cache_folder() / "prepared" / fingerprint[:32]
@@ -136,6 +136,11 @@ def prepare(files: EncoderFiles, precision: Precision = "fp32") -> Prepared:
 
         folder = _lay_out(tensors, folder, f"{files.name} ({precision})")
     return Prepared(files.weights[0], folder, arch, sha256, fingerprint)
+
+
+def _decide_ranges(files: EncoderFiles) -> list[Any]:
+    """What decides the vectors of int8 besides the weights: ranges are those of our sentences' tokens, in float32."""
+    return [*SETTINGS, hash_of_tokenizer(files.tokenizer), onnx_runtime().__version__]
 
 
 def _ranges(files: EncoderFiles, exact: Prepared) -> Ranges:

@@ -15,6 +15,7 @@ from functools import cache, cached_property
 from pathlib import Path
 
 from tokenizers import Tokenizer as RustTokenizer
+from tokenizers import __version__ as library
 
 from firstbert.catalog import encoders
 from firstbert.errors import DataError, EncoderError, OptionError
@@ -164,6 +165,21 @@ def refuse(texts: Sequence[object], start: int = 0) -> None:
             ) from error
 
 
+def hash_of_tokenizer(path: Path) -> str:
+    """Return a hash of what decides a tokenizer's ids, its files and the library's version; it isn't opened for that.
+
+    Raises:
+        EncoderError: a file can't be read.
+    """
+    beside = [_options_of(path)] if path.name == "vocab.txt" else []
+    try:
+        files = [path, *(file for file in beside if file.is_file())]
+        hashes = [hashlib.sha256(plain_bytes(file.resolve(), SIZE)).hexdigest() for file in files]
+    except (OSError, RuntimeError, ValueError) as error:
+        raise EncoderError(f"{path}: not a readable tokenizer ({reason(error)}).") from error
+    return hashlib.sha256("\n".join([library, *hashes]).encode()).hexdigest()
+
+
 @contextmanager
 def _told(path: Path) -> Iterator[None]:
     """Tell the library's errors, which are bare Exceptions, and its panics, which aren't even that.
@@ -202,10 +218,14 @@ def _from_vocabulary(path: Path) -> RustTokenizer:
     """A WordPiece tokenizer from the file that BERT came with before tokenizer.json."""
     from tokenizers.implementations.bert_wordpiece import BertWordPieceTokenizer
 
-    config = path.with_name("tokenizer_config.json")
+    config = _options_of(path)
     options = read_json(config) if config.is_file() else {}
     try:
         wordpiece = BertWordPieceTokenizer(str(path), lowercase=bool(options.get("do_lower_case", True)))
     except TypeError as error:  # of a vocabulary without [CLS] or [SEP]
         raise EncoderError(f"{path}: not a readable tokenizer ({reason(error)}).") from error
     return RustTokenizer.from_str(wordpiece.to_str())
+
+
+def _options_of(vocabulary: Path) -> Path:
+    return vocabulary.with_name("tokenizer_config.json")
