@@ -218,8 +218,13 @@ def test_cores_are_those_this_process_may_use() -> None:
         os.sched_setaffinity(0, allowed)
 
 
-def test_a_folder_whose_weights_have_changed_is_opened_anew(tmp_path: Path) -> None:
-    options = EngineOptions(str(write_encoder(tmp_path / "encoder")))
+@pytest.mark.parametrize("name", ["{}/encoder", "~/encoder", " {}/encoder "])
+def test_a_folder_whose_weights_have_changed_is_opened_anew(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    options = EngineOptions(name.format(tmp_path))
+    write_encoder(tmp_path / "encoder")
     before = open_engine(options)
     assert open_engine(options) is before
     shutil.rmtree(tmp_path / "encoder")
@@ -227,3 +232,12 @@ def test_a_folder_whose_weights_have_changed_is_opened_anew(tmp_path: Path) -> N
     after = open_engine(options)
     assert after.prepared.weights_sha256 != before.prepared.weights_sha256
     assert not np.array_equal(after.encode(["w1 w2"]).vectors, before.encode(["w1 w2"]).vectors)
+
+
+def test_a_folder_whose_note_on_pooling_has_changed_is_opened_anew(tmp_path: Path) -> None:
+    options, note = EngineOptions(str(write_encoder(tmp_path))), tmp_path / "1_Pooling" / "config.json"
+    assert open_engine(options).pooling == "cls"
+    note.parent.mkdir()
+    for mode in ("mean", "cls"):
+        note.write_text(f'{{"pooling_mode": "{mode}"}}')
+        assert open_engine(options).pooling == mode

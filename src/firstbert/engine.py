@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from firstbert.backend import Backend, prepare_for
 from firstbert.batches import Batch, batches
-from firstbert.catalog import EncoderFiles, encoder_files
+from firstbert.catalog import EncoderFiles, encoder_files, folder_named
 from firstbert.errors import EncoderError, OptionError
 from firstbert.families import Architecture, FloatArray
 from firstbert.graph import Pooling, Read
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 Told: TypeAlias = Callable[[int], None]
 
 WINDOW = 8192  # texts tokenised and sorted at a time
-_OPENED = ("*.safetensors", "*.json", "vocab.txt")  # what an encoder is opened from
+_OPENED = ("*.safetensors", "*.json", "vocab.txt", "1_Pooling/config.json")  # what an encoder is opened from
 _ATTENTION = 8_000_000_000  # bytes of the weights that the tokens of a text give each other
 
 
@@ -315,11 +315,11 @@ def _open(options: EngineOptions, reads: tuple[Read, ...] | None, spelled: str, 
     return Engine(options, reads)
 
 
-def _stamp(encoder: str) -> object:
+def _stamp(encoder: str | Path) -> object:
     """When the files of a local folder were last changed: a model that is trained anew has other weights there."""
     try:
-        folder = Path(encoder)
-        if not folder.is_dir():
+        folder = folder_named(encoder) if isinstance(encoder, str) else Path(encoder)
+        if folder is None or not folder.is_dir():
             return None
     except (OSError, TypeError, ValueError):  # no name that a folder could have: opening says so
         return None
