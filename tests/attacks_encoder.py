@@ -199,6 +199,8 @@ def _tokenizer() -> Iterator[Attack]:
     note = both(lambda folder: (folder / pooling).parent.mkdir(), replaced(pooling, b"{}"))
     deep = replaced(pooling, b'{"a":' + b"[" * 100_000)
     yield Attack("a note on pooling that is deep", both(note, deep), pooling)
+    modules = both(note, replaced("encoder/modules.json", b'[{"type": ["os.system"]}]'))
+    yield Attack("modules that are none", modules, "encoder/modules.json")
     yield Attack(
         "a note on pooling that leads out", both(note, linked(pooling, f"../../{OUTSIDE}/config.json")), pooling
     )

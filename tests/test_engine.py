@@ -234,6 +234,21 @@ def test_a_folder_whose_weights_have_changed_is_opened_anew(
     assert not np.array_equal(after.encode(["w1 w2"]).vectors, before.encode(["w1 w2"]).vectors)
 
 
+@pytest.mark.parametrize(
+    "note", ['{"pooling_mode": "max"}', '{"pooling_mode_cls_token": true, "pooling_mode_mean_tokens": true}']
+)
+def test_the_encoders_own_pooling_is_refused_where_it_is_none_of_ours(tmp_path: Path, note: str) -> None:
+    encoder, path = str(write_encoder(tmp_path)), tmp_path / "1_Pooling" / "config.json"
+    path.parent.mkdir()
+    path.write_text(note)
+    with pytest.raises(
+        UsageError, match=f"{path} asks for the pooling '(max|cls . mean)'.*take pooling='cls' or 'mean'"
+    ):
+        open_engine(EngineOptions(encoder))
+    for pooling in ("cls", "mean"):
+        assert open_engine(EngineOptions(encoder, pooling)).pooling == pooling
+
+
 def test_a_folder_whose_note_on_pooling_has_changed_is_opened_anew(tmp_path: Path) -> None:
     options, note = EngineOptions(str(write_encoder(tmp_path))), tmp_path / "1_Pooling" / "config.json"
     assert open_engine(options).pooling == "cls"

@@ -111,6 +111,8 @@ class Engine:
         self.files: EncoderFiles = encoder_files(options.encoder)
         for name, known in (("precision", Precision), ("backend", Backend), ("device", Device)):
             _one_of(name, getattr(options, name), get_args(known))
+        if options.pooling == "auto" and self.files.beyond:
+            raise OptionError("pooling", f"{self.files.beyond}, which isn't done here: take pooling='cls' or 'mean'.")
         self.prepared = prepare_for(self.files, options.backend, options.device, options.precision)
         _check(options, self.prepared)
         self.reads = reads or self._reads()
