@@ -142,6 +142,9 @@ def test_estimators_with_equal_options_share_one_engine() -> None:
         ({"layer": True}, "Got True"),
         ({"layer": 1.0}, "Got 1.0"),
         ({"layer": [1]}, r"Got \[1\]"),
+        ({"layer": ()}, "names no layer"),
+        ({"layer": np.array([1, 2])}, r"Got array\(\[1, 2\]\)"),
+        ({"layer": np.float32(1)}, "Got .*1.0"),
         ({"pooling": ["mean"]}, r"Got \['mean'\]"),
         ({"pooling": "max"}, "must be one of 'auto', 'cls', 'mean'. Got 'max'"),
         ({"precision": "fp64"}, "'precision'.*Got 'fp64'"),
@@ -154,6 +157,13 @@ def test_options_out_of_range_are_named_at_first_use(options: dict[str, object],
     encoder = SentenceEncoder("minilm", **options)
     with pytest.raises(UsageError, match=message):
         encoder.fit([])
+
+
+def test_whole_numbers_of_numpy_are_taken_as_pythons() -> None:
+    asked = {"layer": (np.int64(2), np.int8(3)), "max_length": np.int64(30), "threads": np.uint8(1)}
+    options = EngineOptions("minilm", batch_tokens=np.int32(64), **asked)  # type: ignore[arg-type]
+    assert repr(options) == repr(EngineOptions("minilm", layer=(2, 3), max_length=30, threads=1, batch_tokens=64))
+    assert SentenceEncoder("minilm", layer=np.int64(2)).engine is SentenceEncoder("minilm", layer=2).engine
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -64,6 +64,17 @@ class EngineOptions:
     batch_tokens: int | None = None
     backend: Backend = "auto"
     device: Device = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("layer", "max_length", "threads", "batch_tokens"):
+            object.__setattr__(self, name, _plain(getattr(self, name)))
+
+
+def _plain(value: Any) -> Any:
+    """numpy's whole numbers as Python's, which JSON knows."""
+    if isinstance(value, tuple):
+        return tuple(map(_plain, value))
+    return int(value) if isinstance(value, np.integer) else value
 
 
 @dataclass(frozen=True)
@@ -339,15 +350,21 @@ def _check(options: EngineOptions, prepared: Prepared | TorchEncoder) -> None:
             f"max_length={options.max_length} with {arch.heads} attention heads would take over "
             f"{_ATTENTION / 1e9:.0f} GB for a text: take less.",
         )
-    if options.layer == ():
-        raise OptionError("layer", "The 'layer' option of SentenceEncoder names no layer: give at least one.")
-    for layer in options.layer if isinstance(options.layer, tuple) else (options.layer,):
-        if options.layer != "last":
-            _int_in("layer", layer, 1, arch.layers, or_else="'last'")
+    _check_layers(options.layer, arch.layers)
     if options.threads is not None:
         _int_in("threads", options.threads, 1, 1024, or_else="None")
     if options.batch_tokens is not None:
         _int_in("batch_tokens", options.batch_tokens, 1, 1_000_000, or_else="None")
+
+
+def _check_layers(given: object, highest: int) -> None:
+    if isinstance(given, str) and given == "last":
+        return
+    layers = given if isinstance(given, tuple) else (given,)
+    for layer in layers:
+        _int_in("layer", layer, 1, highest, or_else="'last'")
+    if not layers:
+        raise OptionError("layer", "The 'layer' option of SentenceEncoder names no layer: give at least one.")
 
 
 def _one_of(name: str, value: object, known: Sequence[str]) -> None:
@@ -359,7 +376,7 @@ def _one_of(name: str, value: object, known: Sequence[str]) -> None:
 
 
 def _int_in(name: str, value: object, low: int, high: int, or_else: str = "") -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= value <= high:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         choice = f"{or_else} or " if or_else else ""
         raise OptionError(
             name,
