@@ -11,7 +11,7 @@ import pytest
 
 import families
 from conftest import TEXTS
-from firstbert import SentenceEncoder
+from firstbert import SentenceEncoder, session
 from firstbert.batches import batch_of
 from firstbert.engine import WINDOW, Engine, EngineOptions, open_engine
 from firstbert.errors import DataError, EncoderError, TruncationWarning, UsageError
@@ -226,6 +226,40 @@ def test_cores_are_those_this_process_may_use() -> None:
         assert usable_cores() == 1
     finally:
         os.sched_setaffinity(0, allowed)
+
+
+@pytest.mark.parametrize(
+    ("ours", "quotas", "cores"),
+    [
+        ("0::/", {"cpu.max": "300000 100000"}, 3),
+        ("0::/", {"cpu.max": "max 100000"}, 64),
+        ("0::/", {}, 64),
+        ("0::/", {"cpu.max": "50000 100000"}, 1),
+        ("0::/a/b", {"a/b/cpu.max": "399999 100000"}, 3),
+        ("0::/a/b", {"cpu.max": "max 100000", "a/cpu.max": "2000 1000", "a/b/cpu.max": "5000 1000"}, 2),
+        ("0::/a/b", {"a/cpu.max": "5000 1000", "a/b/cpu.max": "2000 1000", "c/cpu.max": "1000 1000"}, 2),
+        ("0::/seen/from/outside", {"cpu.max": "4000 1000"}, 4),
+        ("4:memory:/a\n3:cpu,cpuacct:/b", {"cpu,cpuacct/b/cpu.cfs_quota_us": "2000",
+        "cpu,cpuacct/b/cpu.cfs_period_us": "1000", "memory/a/cpu.max": "1 1", "cpu.max": "1 1"}, 2),
+        ("3:cpuacct,cpu:/b/c", {"cpu/b/cpu.cfs_quota_us": "6000", "cpu/b/cpu.cfs_period_us": "1000",
+        "cpu/b/c/cpu.cfs_quota_us": "-1", "cpu/b/c/cpu.cfs_period_us": "1000"}, 6),
+        (None, {"cpu/cpu.cfs_quota_us": "2000", "cpu/cpu.cfs_period_us": "1000"}, 2),
+        (None, {"cpu.max": "5000 1000"}, 5),
+    ],
+)  # fmt: skip
+def test_cores_are_those_that_control_groups_allow(
+    ours: str | None, quotas: dict[str, str], cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))
+    monkeypatch.setattr(session, "_OURS", tmp_path / "ours")
+    monkeypatch.setattr(session, "_GROUPS", tmp_path / "groups")
+    if ours is not None:
+        (tmp_path / "ours").write_text(ours + "\n")
+    for name, quota in quotas.items():
+        path = tmp_path / "groups" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(quota + "\n")
+    assert usable_cores() == cores
 
 
 @pytest.mark.parametrize("name", ["{}/encoder", "~/encoder", " {}/encoder "])
