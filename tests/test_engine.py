@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +16,7 @@ from conftest import TEXTS
 from firstbert import SentenceEncoder, session
 from firstbert.batches import batch_of
 from firstbert.engine import WINDOW, Engine, EngineOptions, open_engine
-from firstbert.errors import DataError, EncoderError, TruncationWarning, UsageError
+from firstbert.errors import DataError, EncoderError, OptionError, TruncationWarning, UsageError
 from firstbert.graph import Pooling, Read
 from firstbert.prepared import prepare
 from firstbert.session import usable_cores
@@ -143,6 +145,9 @@ def test_estimators_with_equal_options_share_one_engine() -> None:
         ({"layer": 1.0}, "Got 1.0"),
         ({"layer": [1]}, r"Got \[1\]"),
         ({"layer": ()}, "names no layer"),
+        ({"layer": (6, 6)}, r"names a layer twice: \(6, 6\)"),
+        ({"layer": (1, np.int64(1))}, "names a layer twice"),
+        ({"layer": ([1], [1])}, r"Got \[1\]"),
         ({"layer": np.array([1, 2])}, r"Got array\(\[1, 2\]\)"),
         ({"layer": np.float32(1)}, "Got .*1.0"),
         ({"pooling": ["mean"]}, r"Got \['mean'\]"),
@@ -157,6 +162,12 @@ def test_options_out_of_range_are_named_at_first_use(options: dict[str, object],
     encoder = SentenceEncoder("minilm", **options)
     with pytest.raises(UsageError, match=message):
         encoder.fit([])
+
+
+@pytest.mark.parametrize("encoder", [None, 5, ["a"], b"minilm"])
+def test_an_encoder_is_a_name_or_a_folder(encoder: Any) -> None:
+    with pytest.raises(OptionError, match=rf"must be a name or a folder. Got {re.escape(repr(encoder))} instead"):
+        SentenceEncoder(encoder).fit([])
 
 
 def test_whole_numbers_of_numpy_are_taken_as_pythons() -> None:

@@ -257,6 +257,8 @@ def encoder_files(name_or_path: str | Path) -> EncoderFiles:
     """
     if isinstance(name_or_path, Path):
         return from_folder(name_or_path)
+    if not isinstance(name_or_path, str):
+        raise OptionError("encoder", f"The 'encoder' option must be a name or a folder. Got {name_or_path!r} instead.")
     name = name_or_path.strip()
     if entry := _known(name):
         config, tokenizer, weights = fetch_all(entry.files)

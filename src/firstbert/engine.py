@@ -365,6 +365,8 @@ def _check_layers(given: object, highest: int) -> None:
         _int_in("layer", layer, 1, highest, or_else="'last'")
     if not layers:
         raise OptionError("layer", "The 'layer' option of SentenceEncoder names no layer: give at least one.")
+    if len(set(layers)) < len(layers):
+        raise OptionError("layer", f"The 'layer' option of SentenceEncoder names a layer twice: {given!r}.")
 
 
 def _one_of(name: str, value: object, known: Sequence[str]) -> None:
