@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 from dataclasses import replace
@@ -89,7 +90,9 @@ def test_another_onnx_runtime_finds_its_own_factors(
     assert after[0] == before[0] and after[1] != before[1]
 
 
-@pytest.mark.parametrize("damage", ["half", "empty", "no weights", "no index", "bad index", "list", "other index"])
+@pytest.mark.parametrize(
+    "damage", ["half", "empty", "no weights", "no index", "bad index", "list", "other index", "one less"]
+)
 def test_damaged_weights_are_made_again(cache: Path, files: EncoderFiles, damage: str) -> None:
     expected = vector(prepare(files))
     folder = prepare(files).folder
@@ -109,10 +112,33 @@ def test_damaged_weights_are_made_again(cache: Path, files: EncoderFiles, damage
             index.write_text("[1]")
         case "other index":
             index.write_text('{"words": {"shape": [1]}}')
+        case "one less":
+            places = json.loads(index.read_text())
+            del places["1.mix.bias"]
+            index.write_text(json.dumps(places))
+            next(folder.glob("*.onnx")).unlink()  # or it would be taken as it is
     again = prepare(files)
     assert again.folder == folder
     assert np.array_equal(vector(again), expected)
     assert sorted(path.name for path in folder.parent.iterdir()) == [folder.name]
+
+
+@pytest.mark.parametrize("size", [0, 1, 700])
+def test_a_graph_that_was_cut_short_is_written_anew(cache: Path, files: EncoderFiles, size: int) -> None:
+    ready = prepare(files)
+    graph = ready.graph(CLS)
+    whole = graph.read_bytes()
+    assert size < len(whole)
+    os.truncate(graph, size)
+    ready.session(CLS)
+    assert graph.read_bytes() == whole
+
+
+def test_what_cannot_be_opened_with_a_new_graph_either_is_told(cache: Path, files: EncoderFiles) -> None:
+    ready = prepare(files)
+    os.truncate(ready.weights, 4096)
+    with pytest.raises(EncoderError, match="ONNX Runtime can't open it"):
+        ready.session(CLS)
 
 
 def test_a_cache_that_cannot_be_made(files: EncoderFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
