@@ -191,10 +191,16 @@ def _tokenizer() -> Iterator[Attack]:
         "too large": b"[UNK]\n[CLS]\n[SEP]\n" + b"".join(b"%d\n" % i for i in range(200)),
     }.items():  # fmt: skip
         yield Attack(f"vocab.txt {name}", vocabulary(content), "encoder/vocab.txt")
+    options = "encoder/tokenizer_config.json"
+    for content in (b'{"do_lower_case": "false"}', b'{"tokenizer_class": "\\u001b[2J"}', b'{"a":' + b"[" * 100_000):
+        change = both(vocabulary(b"[UNK]\n[CLS]\n[SEP]\n"), replaced(options, content))
+        yield Attack(f"{options} {content[:30]!r}", change, options)
     pooling = "encoder/1_Pooling/config.json"
     note = both(lambda folder: (folder / pooling).parent.mkdir(), replaced(pooling, b"{}"))
     deep = replaced(pooling, b'{"a":' + b"[" * 100_000)
     yield Attack("a note on pooling that is deep", both(note, deep), pooling)
+    modules = both(note, replaced("encoder/modules.json", b'[{"type": ["os.system"]}]'))
+    yield Attack("modules that are none", modules, "encoder/modules.json")
     yield Attack(
         "a note on pooling that leads out", both(note, linked(pooling, f"../../{OUTSIDE}/config.json")), pooling
     )

@@ -49,6 +49,13 @@ def test_same_training_gives_the_same_bytes(model: Path, tmp_path: Path) -> None
         assert (again / name).read_bytes() == (model / name).read_bytes()
 
 
+def test_options_that_are_numpys_are_saved_too(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"layer": np.int64(1), "max_length": np.int64(30), "random_state": np.int64(3)}
+    SentenceClassifier("minilm", **options).fit(TEXTS, ["good", "bad"] * 6).save(tmp_path / "m")
+    facts = json.loads((tmp_path / "m" / "model.json").read_text())
+    assert (facts["layer"], facts["max_length"], facts["training"]["seed"]) == (1, 30, 3)
+
+
 def test_saving_again_replaces_a_model_whole(classifier: SentenceClassifier, folder: Path) -> None:
     (folder / "head.safetensors").write_bytes(b"broken")
     classifier.save(folder)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -90,6 +91,45 @@ def test_no_other_way_to_cut_costs_less(seed: int, workers: int) -> None:
     ]
     assert ours in allowed
     assert cost(ours, lengths, budget) == min(cost(sizes, lengths, budget) for sizes in allowed)
+
+
+def plain_cuts(lengths: list[int], budget: int, workers: int) -> list[int]:
+    """Every batch that may end at each row is tried, the smallest first; slow."""
+    most = budgets(lengths, budget, workers)
+    cost, before = [0.0], [0]
+    for stop in range(1, len(lengths) + 1):
+        ways = [(start, (stop - start) * max(lengths[start], 1)) for start in range(stop - 1, -1, -1)]
+        allowed = [way for way in ways if way[0] == stop - 1 or way[1] <= most[way[0]]]
+        least, best = min(
+            ((cost[start] + tokens + budget / 32, start) for start, tokens in allowed), key=lambda w: w[0]
+        )
+        cost.append(least)
+        before.append(best)
+    cuts, stop = [], len(lengths)
+    while stop:
+        cuts.append(stop)
+        stop = before[stop]
+    return cuts[::-1]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+@pytest.mark.parametrize("budget", [7, 256, 512, 4097, 1_000_000])
+@pytest.mark.parametrize("longest", [1, 4, 60, 300])
+def test_what_is_passed_over_would_change_nothing(longest: int, budget: int, workers: int) -> None:
+    rng = np.random.default_rng(longest)
+    for n in (1, 40, 150):
+        lengths = sorted(rng.integers(0, longest + 1, n).tolist(), reverse=True)
+        ends = np.cumsum([len(rows) for rows in plan([[1] * length for length in lengths], budget, workers)])
+        assert ends.tolist() == plain_cuts(lengths, budget, workers)
+
+
+@pytest.mark.parametrize("length", [8, 25])
+@pytest.mark.parametrize("budget", [256, 16_384, 1_000_000])
+def test_a_window_is_planned_at_once_whatever_the_budget(length: int, budget: int) -> None:
+    ids = [[1] * length] * 8192
+    began = time.process_time()
+    assert sum(map(len, plan(ids, budget, workers=2))) == 8192
+    assert time.process_time() - began < 0.4  # seconds; it takes 0.02
 
 
 @pytest.mark.parametrize("workers", [2, 3])

@@ -148,7 +148,37 @@ def test_a_folder_wins_over_a_hub_id_and_a_catalogue_name_over_a_folder(
     ],
 )
 def test_the_folders_own_pooling(tmp_path: Path, note: dict[str, object], pooling: str | None) -> None:
-    assert encoder_files(folder(tmp_path, pooling=note)).pooling == pooling
+    files = encoder_files(folder(tmp_path, pooling=note))
+    assert files.pooling == pooling
+    assert bool(files.beyond) == (pooling is None and note != {})
+
+
+def with_modules(path: Path, content: bytes) -> Path:
+    folder(path, pooling={"pooling_mode": "mean"})
+    (path / "modules.json").write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kinds", "told"),
+    [
+        ("Transformer Pooling Normalize", None),
+        ("Transformer Pooling Dense", "modules.json asks for 'Dense' as well"),
+        ("Transformer Pooling Dense LayerNorm Normalize", "modules.json asks for 'Dense', 'LayerNorm' as well"),
+    ],
+)
+def test_what_the_folder_does_beyond_pooling_is_told(tmp_path: Path, kinds: str, told: str | None) -> None:
+    modules = [{"idx": i, "type": f"sentence_transformers.models.{kind}"} for i, kind in enumerate(kinds.split())]
+    files = encoder_files(with_modules(tmp_path, json.dumps(modules).encode()))
+    assert (files.pooling, files.beyond) == ("mean", told and f"{tmp_path / told}")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b'{"a": 1}', b"5", b"[5]", b'[{"path": ""}]', b'[{"type": 5}]', b"[" * 100_000]
+)
+def test_a_list_of_modules_that_is_none(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(EncoderError, match=r"modules\.json"):
+        encoder_files(with_modules(tmp_path, content))
 
 
 def test_vocab_txt_where_there_is_no_tokenizer_json(tmp_path: Path) -> None:

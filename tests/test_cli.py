@@ -6,16 +6,22 @@ import csv
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from conftest import BAD, GOOD, TEXTS, Outcome, clean
 from firstbert import load
+from firstbert.doctor import cache_info, clear_cache
+from firstbert.errors import UsageError
 
 Cli = Callable[..., Outcome]
 COMMANDS = [
@@ -249,6 +255,49 @@ def test_doctor_fails_where_answers_differ(model: Path, tmp_path: Path, cli: Cli
 def test_models_lists_the_catalogue(cli: Cli) -> None:
     assert {"minilm", "mpnet", "distilbert", "bert"} <= {row["name"] for row in cli("models", "--json").json}
     assert "sentence-transformers/all-MiniLM-L6-v2" in cli("models").out
+
+
+def test_the_cache_may_be_in_use_while_it_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FIRSTBERT_CACHE", str(tmp_path))
+    ended = threading.Event()
+
+    def use() -> None:
+        while not ended.is_set():
+            with suppress(OSError):
+                (tmp_path / "prepared" / "one").mkdir(parents=True)
+                (tmp_path / "prepared" / "one" / "weights.bin").write_bytes(b"12")
+            shutil.rmtree(tmp_path / "prepared" / "one", ignore_errors=True)
+
+    other = threading.Thread(target=use)
+    other.start()
+    try:
+        for _ in range(300):
+            found = cache_info()["parts"].get("prepared", {"files": 0, "bytes": 0})
+            assert found["bytes"] <= 2 * found["files"] <= 2
+    finally:
+        ended.set()
+        other.join()
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_what_is_written_while_the_cache_is_cleared_is_not_what_may_not_be_deleted(
+    refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FIRSTBERT_CACHE", str(tmp_path))
+    rmdir, prepared = os.rmdir, tmp_path / "prepared"
+    (prepared / "old").mkdir(parents=True)
+
+    def meanwhile(path: str, **options: Any) -> None:
+        if Path(path) == prepared and refused:
+            raise PermissionError(13, "Permission denied")
+        if Path(path) == prepared:
+            (prepared / "new").touch()
+        rmdir(path, **options)
+
+    monkeypatch.setattr(os, "rmdir", meanwhile)
+    with pytest.raises(UsageError, match="still there: prepared") if refused else nullcontext():
+        clear_cache()
+    assert [path.name for path in prepared.iterdir()] == ([] if refused else ["new"])
 
 
 def test_cache_clear_deletes_ours_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli) -> None:

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,10 +13,10 @@ import pytest
 
 import families
 from conftest import TEXTS
-from firstbert import SentenceEncoder
+from firstbert import SentenceEncoder, session
 from firstbert.batches import batch_of
 from firstbert.engine import WINDOW, Engine, EngineOptions, open_engine
-from firstbert.errors import DataError, EncoderError, TruncationWarning, UsageError
+from firstbert.errors import DataError, EncoderError, OptionError, TruncationWarning, UsageError
 from firstbert.graph import Pooling, Read
 from firstbert.prepared import prepare
 from firstbert.session import usable_cores
@@ -142,6 +144,12 @@ def test_estimators_with_equal_options_share_one_engine() -> None:
         ({"layer": True}, "Got True"),
         ({"layer": 1.0}, "Got 1.0"),
         ({"layer": [1]}, r"Got \[1\]"),
+        ({"layer": ()}, "names no layer"),
+        ({"layer": (6, 6)}, r"names a layer twice: \(6, 6\)"),
+        ({"layer": (1, np.int64(1))}, "names a layer twice"),
+        ({"layer": ([1], [1])}, r"Got \[1\]"),
+        ({"layer": np.array([1, 2])}, r"Got array\(\[1, 2\]\)"),
+        ({"layer": np.float32(1)}, "Got .*1.0"),
         ({"pooling": ["mean"]}, r"Got \['mean'\]"),
         ({"pooling": "max"}, "must be one of 'auto', 'cls', 'mean'. Got 'max'"),
         ({"precision": "fp64"}, "'precision'.*Got 'fp64'"),
@@ -154,6 +162,19 @@ def test_options_out_of_range_are_named_at_first_use(options: dict[str, object],
     encoder = SentenceEncoder("minilm", **options)
     with pytest.raises(UsageError, match=message):
         encoder.fit([])
+
+
+@pytest.mark.parametrize("encoder", [None, 5, ["a"], b"minilm"])
+def test_an_encoder_is_a_name_or_a_folder(encoder: Any) -> None:
+    with pytest.raises(OptionError, match=rf"must be a name or a folder. Got {re.escape(repr(encoder))} instead"):
+        SentenceEncoder(encoder).fit([])
+
+
+def test_whole_numbers_of_numpy_are_taken_as_pythons() -> None:
+    asked = {"layer": (np.int64(2), np.int8(3)), "max_length": np.int64(30), "threads": np.uint8(1)}
+    options = EngineOptions("minilm", batch_tokens=np.int32(64), **asked)  # type: ignore[arg-type]
+    assert repr(options) == repr(EngineOptions("minilm", layer=(2, 3), max_length=30, threads=1, batch_tokens=64))
+    assert SentenceEncoder("minilm", layer=np.int64(2)).engine is SentenceEncoder("minilm", layer=2).engine
 
 
 @pytest.mark.parametrize(
@@ -218,8 +239,47 @@ def test_cores_are_those_this_process_may_use() -> None:
         os.sched_setaffinity(0, allowed)
 
 
-def test_a_folder_whose_weights_have_changed_is_opened_anew(tmp_path: Path) -> None:
-    options = EngineOptions(str(write_encoder(tmp_path / "encoder")))
+@pytest.mark.parametrize(
+    ("ours", "quotas", "cores"),
+    [
+        ("0::/", {"cpu.max": "300000 100000"}, 3),
+        ("0::/", {"cpu.max": "max 100000"}, 64),
+        ("0::/", {}, 64),
+        ("0::/", {"cpu.max": "50000 100000"}, 1),
+        ("0::/a/b", {"a/b/cpu.max": "399999 100000"}, 3),
+        ("0::/a/b", {"cpu.max": "max 100000", "a/cpu.max": "2000 1000", "a/b/cpu.max": "5000 1000"}, 2),
+        ("0::/a/b", {"a/cpu.max": "5000 1000", "a/b/cpu.max": "2000 1000", "c/cpu.max": "1000 1000"}, 2),
+        ("0::/seen/from/outside", {"cpu.max": "4000 1000"}, 4),
+        ("4:memory:/a\n3:cpu,cpuacct:/b", {"cpu,cpuacct/b/cpu.cfs_quota_us": "2000",
+        "cpu,cpuacct/b/cpu.cfs_period_us": "1000", "memory/a/cpu.max": "1 1", "cpu.max": "1 1"}, 2),
+        ("3:cpuacct,cpu:/b/c", {"cpu/b/cpu.cfs_quota_us": "6000", "cpu/b/cpu.cfs_period_us": "1000",
+        "cpu/b/c/cpu.cfs_quota_us": "-1", "cpu/b/c/cpu.cfs_period_us": "1000"}, 6),
+        (None, {"cpu/cpu.cfs_quota_us": "2000", "cpu/cpu.cfs_period_us": "1000"}, 2),
+        (None, {"cpu.max": "5000 1000"}, 5),
+    ],
+)  # fmt: skip
+def test_cores_are_those_that_control_groups_allow(
+    ours: str | None, quotas: dict[str, str], cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))
+    monkeypatch.setattr(session, "_OURS", tmp_path / "ours")
+    monkeypatch.setattr(session, "_GROUPS", tmp_path / "groups")
+    if ours is not None:
+        (tmp_path / "ours").write_text(ours + "\n")
+    for name, quota in quotas.items():
+        path = tmp_path / "groups" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(quota + "\n")
+    assert usable_cores() == cores
+
+
+@pytest.mark.parametrize("name", ["{}/encoder", "~/encoder", " {}/encoder "])
+def test_a_folder_whose_weights_have_changed_is_opened_anew(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    options = EngineOptions(name.format(tmp_path))
+    write_encoder(tmp_path / "encoder")
     before = open_engine(options)
     assert open_engine(options) is before
     shutil.rmtree(tmp_path / "encoder")
@@ -227,3 +287,27 @@ def test_a_folder_whose_weights_have_changed_is_opened_anew(tmp_path: Path) -> N
     after = open_engine(options)
     assert after.prepared.weights_sha256 != before.prepared.weights_sha256
     assert not np.array_equal(after.encode(["w1 w2"]).vectors, before.encode(["w1 w2"]).vectors)
+
+
+@pytest.mark.parametrize(
+    "note", ['{"pooling_mode": "max"}', '{"pooling_mode_cls_token": true, "pooling_mode_mean_tokens": true}']
+)
+def test_the_encoders_own_pooling_is_refused_where_it_is_none_of_ours(tmp_path: Path, note: str) -> None:
+    encoder, path = str(write_encoder(tmp_path)), tmp_path / "1_Pooling" / "config.json"
+    path.parent.mkdir()
+    path.write_text(note)
+    with pytest.raises(
+        UsageError, match=f"{path} asks for the pooling '(max|cls . mean)'.*take pooling='cls' or 'mean'"
+    ):
+        open_engine(EngineOptions(encoder))
+    for pooling in ("cls", "mean"):
+        assert open_engine(EngineOptions(encoder, pooling)).pooling == pooling
+
+
+def test_a_folder_whose_note_on_pooling_has_changed_is_opened_anew(tmp_path: Path) -> None:
+    options, note = EngineOptions(str(write_encoder(tmp_path))), tmp_path / "1_Pooling" / "config.json"
+    assert open_engine(options).pooling == "cls"
+    note.parent.mkdir()
+    for mode in ("mean", "cls"):
+        note.write_text(f'{{"pooling_mode": "{mode}"}}')
+        assert open_engine(options).pooling == mode

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 from dataclasses import replace
@@ -14,10 +15,11 @@ import families
 from firstbert import prepared
 from firstbert.batches import Batch
 from firstbert.errors import EncoderError
-from firstbert.folders import EncoderFiles
+from firstbert.folders import EncoderFiles, from_folder
 from firstbert.graph import Read
 from firstbert.prepared import Prepared, prepare
 from firstbert.session import Session
+from test_cache import write_encoder, write_tokenizer
 
 CLS = [Read(2, "cls")]
 
@@ -65,7 +67,32 @@ def test_the_same_model_elsewhere_is_the_same(cache: Path, files: EncoderFiles, 
     assert replace(prepare(copy), source=files.weights[0]) == prepare(files)
 
 
-@pytest.mark.parametrize("damage", ["half", "empty", "no weights", "no index", "bad index", "list", "other index"])
+def test_another_tokenizer_lies_apart_in_int8(cache: Path, tmp_path: Path) -> None:
+    """int8 has its factors from our sentences, as the folder's tokenizer cuts them."""
+    folders = [write_encoder(tmp_path / name) for name in ("one", "other", "vocabulary", "cased")]
+    write_tokenizer(folders[1] / "tokenizer.json", first=1)
+    for folder in folders[2:]:
+        (folder / "tokenizer.json").unlink()
+        (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcdefghijklmN"]))
+    (folders[3] / "tokenizer_config.json").write_text('{"do_lower_case": false}')
+    for precision, apart in (("fp32", 1), ("int8", 4)):
+        found = [prepare(from_folder(folder), precision) for folder in folders]
+        assert len({one.folder for one in found}) == len({one.fingerprint for one in found}) == apart
+
+
+def test_another_onnx_runtime_finds_its_own_factors(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = from_folder(write_encoder(tmp_path / "encoder"))
+    before = [prepare(encoder, precision).fingerprint for precision in ("fp32", "int8")]
+    monkeypatch.setattr("onnxruntime.__version__", "9.9")
+    after = [prepare(encoder, precision).fingerprint for precision in ("fp32", "int8")]
+    assert after[0] == before[0] and after[1] != before[1]
+
+
+@pytest.mark.parametrize(
+    "damage", ["half", "empty", "no weights", "no index", "bad index", "list", "other index", "one less"]
+)
 def test_damaged_weights_are_made_again(cache: Path, files: EncoderFiles, damage: str) -> None:
     expected = vector(prepare(files))
     folder = prepare(files).folder
@@ -85,10 +112,33 @@ def test_damaged_weights_are_made_again(cache: Path, files: EncoderFiles, damage
             index.write_text("[1]")
         case "other index":
             index.write_text('{"words": {"shape": [1]}}')
+        case "one less":
+            places = json.loads(index.read_text())
+            del places["1.mix.bias"]
+            index.write_text(json.dumps(places))
+            next(folder.glob("*.onnx")).unlink()  # or it would be taken as it is
     again = prepare(files)
     assert again.folder == folder
     assert np.array_equal(vector(again), expected)
     assert sorted(path.name for path in folder.parent.iterdir()) == [folder.name]
+
+
+@pytest.mark.parametrize("size", [0, 1, 700])
+def test_a_graph_that_was_cut_short_is_written_anew(cache: Path, files: EncoderFiles, size: int) -> None:
+    ready = prepare(files)
+    graph = ready.graph(CLS)
+    whole = graph.read_bytes()
+    assert size < len(whole)
+    os.truncate(graph, size)
+    ready.session(CLS)
+    assert graph.read_bytes() == whole
+
+
+def test_what_cannot_be_opened_with_a_new_graph_either_is_told(cache: Path, files: EncoderFiles) -> None:
+    ready = prepare(files)
+    os.truncate(ready.weights, 4096)
+    with pytest.raises(EncoderError, match="ONNX Runtime can't open it"):
+        ready.session(CLS)
 
 
 def test_a_cache_that_cannot_be_made(files: EncoderFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ where FIRSTBERT_TEST_MPNET names a folder that holds them, for its weights are 4
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from firstbert.catalog import encoder_files
-from firstbert.errors import FirstbertError
+from firstbert.errors import EncoderError, FirstbertError
 from firstbert.folders import EncoderFiles
 from firstbert.tokens import Tokenizer
 
@@ -109,3 +110,51 @@ def test_a_book_gives_the_tokens_that_it_gives_as_a_whole() -> None:
     for text in texts:
         assert len(text) > short._long or len(text) < 9000
         assert short([text]) == whole([text])
+
+
+# ---- vocab.txt -------------------------------------------------------------------------------------------
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "ete", "été", "Été", "東京", "東", "京", "."]
+
+
+def from_vocabulary(folder: Path, options: dict[str, Any] | None) -> Tokenizer:
+    (folder / "vocab.txt").write_text("\n".join(WORDS), encoding="utf-8")
+    if options is not None:
+        (folder / "tokenizer_config.json").write_text(json.dumps(options))
+    return Tokenizer(folder / "vocab.txt", 16, len(WORDS))
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        (None, "ete 東 京 ."),
+        ({"strip_accents": None, "tokenizer_class": None}, "ete 東 京 ."),
+        ({"do_lower_case": True, "strip_accents": False}, "été 東 京 ."),
+        ({"do_lower_case": False}, "Été 東 京 ."),
+        ({"do_lower_case": False, "strip_accents": True}, "[UNK] 東 京 ."),
+        ({"tokenize_chinese_chars": False, "tokenizer_class": "DistilBertTokenizerFast"}, "ete 東京 ."),
+    ],
+)
+def test_what_the_options_make_of_a_vocabulary(tmp_path: Path, options: dict[str, Any] | None, wanted: str) -> None:
+    ours = from_vocabulary(tmp_path, options)("Été 東京.".splitlines()).ids[0]
+    assert [WORDS[i] for i in ours] == ["[CLS]", *wanted.split(), "[SEP]"]
+    transformers = pytest.importorskip("transformers")
+    theirs = transformers.BertTokenizer(str(tmp_path / "vocab.txt"), **options or {})
+    assert theirs("Été 東京.")["input_ids"] == ours
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"do_lower_case": "false"}, "'do_lower_case' must be true or false. Got 'false'"),
+        ({"do_lower_case": None}, "'do_lower_case' must be true or false. Got None"),
+        ({"strip_accents": 0}, "'strip_accents' must be true or false. Got 0"),
+        ({"tokenize_chinese_chars": []}, "'tokenize_chinese_chars' must be true or false"),
+        ({"do_basic_tokenize": False}, "do_basic_tokenize false can't be had.*writes tokenizer.json"),
+        ({"tokenizer_class": "MPNetTokenizer"}, "tokenizer_class 'MPNetTokenizer' can't be had"),
+        ({"tokenizer_class": ["BertTokenizer"]}, "tokenizer_class a list of 1 can't be had"),
+    ],
+)
+def test_options_that_a_vocabulary_is_not_read_by(tmp_path: Path, options: dict[str, Any], told: str) -> None:
+    with pytest.raises(EncoderError, match=f"tokenizer_config.json: {told}"):
+        from_vocabulary(tmp_path, options)

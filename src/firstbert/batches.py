@@ -6,6 +6,8 @@ and the service all batch by it.
 
 from __future__ import annotations
 
+import itertools
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -60,17 +62,29 @@ def _cuts(lengths: IntArray, max_tokens: int, workers: int) -> list[int]:
     """Return where each batch of the sorted rows ends, by the cheapest way to reach each row.
 
     A batch costs its B × T tokens and, for being one more, a 32nd of the budget: 8 tokens of 256, as was measured.
+    Reckoned is what a way costs beyond the rows' own tokens. That never falls from one row to the next, and a batch
+    has the same padding whichever of several rows of one length it begins with. So of those only the first is tried.
     """
     longest, overhead = np.maximum(lengths, 1).tolist(), max_tokens / 32
-    budgets = _budgets(lengths, max_tokens, workers)
+    tokens, budgets = [0, *itertools.accumulate(longest)], _budgets(lengths, max_tokens, workers)
     cost, before = [0.0], [0]
-    for stop in range(1, len(longest) + 1):
-        start = best = stop - 1
-        least = cost[start] + longest[start] + overhead  # a row by itself is always allowed
-        while start > 0 and (tokens := (stop - start + 1) * longest[start - 1]) <= max_tokens:
-            start -= 1
-            if tokens <= budgets[start] and (total := cost[start] + tokens + overhead) < least:
-                least, best = total, start
+    firsts: list[tuple[int, int]] = []  # of each length so far: its first row
+    for stop, length in enumerate(longest, 1):
+        if not firsts or length < firsts[-1][1]:
+            firsts.append((stop - 1, length))
+        best = end = stop - 1
+        least = cost[best] + overhead  # a row by itself is always allowed
+        for first, most in reversed(firsts):
+            padded = (stop - first) * most - (tokens[stop] - tokens[first]) + overhead
+            if padded >= least:
+                break
+            start = _first_within(budgets, stop, most, max(first, stop - max_tokens // most), end)
+            if start < end and cost[start] + padded < least:
+                least = cost[start] + padded
+                best = bisect_right(cost, cost[start], start, end) - 1  # the smallest batch of those that cost the same
+            if (stop - first) * most > max_tokens:
+                break
+            end = first
         cost.append(least)
         before.append(best)
     cuts, stop = [], len(longest)
@@ -78,6 +92,13 @@ def _cuts(lengths: IntArray, max_tokens: int, workers: int) -> list[int]:
         cuts.append(stop)
         stop = before[stop]
     return cuts[::-1]
+
+
+def _first_within(budgets: list[int], stop: int, length: int, low: int, high: int) -> int:
+    """The first of these rows, all of one length, from which on a batch up to `stop` keeps to its budget, or `high`."""
+    if low >= high or (stop - low) * length <= budgets[low]:
+        return low
+    return bisect_left(range(high), True, low, high, key=lambda start: (stop - start) * length <= budgets[start])
 
 
 def _budgets(lengths: IntArray, max_tokens: int, workers: int) -> list[int]:

@@ -20,7 +20,7 @@ from firstbert.strict import shown
 
 __all__ = [
     "DatasetEntry", "EncoderEntry", "EncoderFiles", "OwnPooling",
-    "dataset", "datasets", "encoder_files", "encoders", "rt_rows",
+    "dataset", "datasets", "encoder_files", "encoders", "folder_named", "rt_rows",
 ]  # fmt: skip
 
 
@@ -257,11 +257,13 @@ def encoder_files(name_or_path: str | Path) -> EncoderFiles:
     """
     if isinstance(name_or_path, Path):
         return from_folder(name_or_path)
+    if not isinstance(name_or_path, str):
+        raise OptionError("encoder", f"The 'encoder' option must be a name or a folder. Got {name_or_path!r} instead.")
     name = name_or_path.strip()
     if entry := _known(name):
         config, tokenizer, weights = fetch_all(entry.files)
         return EncoderFiles(entry.name, config, tokenizer, (weights,), entry.pooling, pinned=True)
-    folder = _folder(name)
+    folder = folder_named(name)
     if folder and folder.is_dir():
         return from_folder(folder)
     if match := _HUB_ID.fullmatch(name):
@@ -276,10 +278,10 @@ def encoder_files(name_or_path: str | Path) -> EncoderFiles:
     )
 
 
-def _folder(name: str) -> Path | None:
-    """The place that a name could stand for; None where no file system has such a one."""
+def folder_named(name: str) -> Path | None:
+    """Return the place that a name could stand for; None where no file system has such a one."""
     try:
-        folder = Path(name).expanduser()
+        folder = Path(name.strip()).expanduser()
         folder.is_dir()
     except (OSError, ValueError, RuntimeError):  # too long; with a zero byte; "~" of somebody who isn't there
         return None

@@ -5,9 +5,11 @@ After train.py; for `firstbert doctor` and `firstbert cache`.
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import shutil
+import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -93,8 +95,14 @@ def cache_info() -> dict[str, Any]:
 
 
 def _size(folder: Path) -> dict[str, int]:
-    files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
-    return {"files": len(files), "bytes": sum(path.stat().st_size for path in files)}
+    """Files and bytes; what another process takes away meanwhile is passed over."""
+    sizes = []
+    for inside, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                found = (Path(inside) / name).lstat()
+                sizes += [found.st_size] if stat.S_ISREG(found.st_mode) else []
+    return {"files": len(sizes), "bytes": sum(sizes)}
 
 
 def clear_cache(vectors_only: bool = False) -> dict[str, Any]:
@@ -108,10 +116,18 @@ def clear_cache(vectors_only: bool = False) -> dict[str, Any]:
     """
     before, folder = cache_info(), cache_folder()
     kept = [] if clear_vectors() else ["vectors"]  # in their own way, since other processes may be using them
-    for part in () if vectors_only else _PARTS:
-        shutil.rmtree(folder / part, ignore_errors=True)
-        if part != "vectors" and (folder / part).exists():
-            kept.append(part)
+    parts = () if vectors_only else _PARTS
+    kept += [part for part in parts if not _removed(folder / part) and part != "vectors"]
     if kept:
         raise UsageError(f"{folder}: still there: {', '.join(kept)}. Delete it as a user who may write there.")
     return before
+
+
+def _removed(folder: Path) -> bool:
+    """Whether all could be deleted that was there; what another process has written since is its own."""
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        return error.errno in (errno.ENOENT, errno.ENOTEMPTY)
+    return True

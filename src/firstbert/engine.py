@@ -12,14 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from firstbert.backend import Backend, prepare_for
 from firstbert.batches import Batch, batches
-from firstbert.catalog import EncoderFiles, encoder_files
+from firstbert.catalog import EncoderFiles, encoder_files, folder_named
 from firstbert.errors import EncoderError, OptionError
 from firstbert.families import Architecture, FloatArray
 from firstbert.graph import Pooling, Read
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 Told: TypeAlias = Callable[[int], None]
 
 WINDOW = 8192  # texts tokenised and sorted at a time
-_OPENED = ("*.safetensors", "*.json", "vocab.txt")  # what an encoder is opened from
+_OPENED = ("*.safetensors", "*.json", "vocab.txt", "1_Pooling/config.json")  # what an encoder is opened from
 _ATTENTION = 8_000_000_000  # bytes of the weights that the tokens of a text give each other
 
 
@@ -64,6 +64,17 @@ class EngineOptions:
     batch_tokens: int | None = None
     backend: Backend = "auto"
     device: Device = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("layer", "max_length", "threads", "batch_tokens"):
+            object.__setattr__(self, name, _plain(getattr(self, name)))
+
+
+def _plain(value: Any) -> Any:
+    """numpy's whole numbers as Python's, which JSON knows."""
+    if isinstance(value, tuple):
+        return tuple(map(_plain, value))
+    return int(value) if isinstance(value, np.integer) else value
 
 
 @dataclass(frozen=True)
@@ -111,6 +122,8 @@ class Engine:
         self.files: EncoderFiles = encoder_files(options.encoder)
         for name, known in (("precision", Precision), ("backend", Backend), ("device", Device)):
             _one_of(name, getattr(options, name), get_args(known))
+        if options.pooling == "auto" and self.files.beyond:
+            raise OptionError("pooling", f"{self.files.beyond}, which isn't done here: take pooling='cls' or 'mean'.")
         self.prepared = prepare_for(self.files, options.backend, options.device, options.precision)
         _check(options, self.prepared)
         self.reads = reads or self._reads()
@@ -149,8 +162,8 @@ class Engine:
             again = prepare(self.files, self.options.precision)
             if again.fingerprint != self.prepared.fingerprint:
                 raise EncoderError(
-                    f"{self.files.weights[0]}: has changed since this encoder was opened, and what was prepared of it "
-                    "is gone from the cache folder. Open the encoder anew."
+                    f"{self.files.name}: its files have changed since this encoder was opened, and what was prepared "
+                    "of them is gone from the cache folder. Open the encoder anew."
                 )
             self.prepared = again
 
@@ -315,11 +328,11 @@ def _open(options: EngineOptions, reads: tuple[Read, ...] | None, spelled: str, 
     return Engine(options, reads)
 
 
-def _stamp(encoder: str) -> object:
+def _stamp(encoder: str | Path) -> object:
     """When the files of a local folder were last changed: a model that is trained anew has other weights there."""
     try:
-        folder = Path(encoder)
-        if not folder.is_dir():
+        folder = folder_named(encoder) if isinstance(encoder, str) else Path(encoder)
+        if folder is None or not folder.is_dir():
             return None
     except (OSError, TypeError, ValueError):  # no name that a folder could have: opening says so
         return None
@@ -337,15 +350,23 @@ def _check(options: EngineOptions, prepared: Prepared | TorchEncoder) -> None:
             f"max_length={options.max_length} with {arch.heads} attention heads would take over "
             f"{_ATTENTION / 1e9:.0f} GB for a text: take less.",
         )
-    if options.layer == ():
-        raise OptionError("layer", "The 'layer' option of SentenceEncoder names no layer: give at least one.")
-    for layer in options.layer if isinstance(options.layer, tuple) else (options.layer,):
-        if options.layer != "last":
-            _int_in("layer", layer, 1, arch.layers, or_else="'last'")
+    _check_layers(options.layer, arch.layers)
     if options.threads is not None:
         _int_in("threads", options.threads, 1, 1024, or_else="None")
     if options.batch_tokens is not None:
         _int_in("batch_tokens", options.batch_tokens, 1, 1_000_000, or_else="None")
+
+
+def _check_layers(given: object, highest: int) -> None:
+    if isinstance(given, str) and given == "last":
+        return
+    layers = given if isinstance(given, tuple) else (given,)
+    for layer in layers:
+        _int_in("layer", layer, 1, highest, or_else="'last'")
+    if not layers:
+        raise OptionError("layer", "The 'layer' option of SentenceEncoder names no layer: give at least one.")
+    if len(set(layers)) < len(layers):
+        raise OptionError("layer", f"The 'layer' option of SentenceEncoder names a layer twice: {given!r}.")
 
 
 def _one_of(name: str, value: object, known: Sequence[str]) -> None:
@@ -357,7 +378,7 @@ def _one_of(name: str, value: object, known: Sequence[str]) -> None:
 
 
 def _int_in(name: str, value: object, low: int, high: int, or_else: str = "") -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= value <= high:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         choice = f"{or_else} or " if or_else else ""
         raise OptionError(
             name,

@@ -241,7 +241,7 @@ class _Fitting:
             "left_out": int(self.left_out.sum()),
             "truncated_rows": int(encoded.truncated.sum()),
             "data_sha256": self.examples.sha256,
-            "seed": self.options.seed,
+            "seed": int(self.options.seed),
             "C": fit.C,
             "cv_accuracy": fit.accuracy,
             "layers": None if found is None else found.as_dicts(),

@@ -33,6 +33,7 @@ class EncoderFiles:
         weights: its model.safetensors, or the shards in order.
         pooling: its own, None where nothing says it.
         pinned: whether the same name can never mean other files: a catalogue entry, or a hub id at a commit.
+        beyond: which file asks for what can't be done here, if one does, as a clause.
     """
 
     name: str
@@ -41,6 +42,7 @@ class EncoderFiles:
     weights: tuple[Path, ...]
     pooling: OwnPooling | None
     pinned: bool
+    beyond: str | None = None
 
     @property
     def title(self) -> str:
@@ -123,7 +125,8 @@ def _gather(name: str, called: str, config: Path, look: _Look, *, pinned: bool) 
         tokenizer = look("vocab.txt")
     if tokenizer is None:
         raise EncoderError(f"{called} {_NO_TOKENIZER}")
-    return EncoderFiles(name, config, tokenizer, _weights(look, called), _own_pooling(look), pinned)
+    pooling, beyond = _own_pooling(look)
+    return EncoderFiles(name, config, tokenizer, _weights(look, called), pooling, pinned, beyond)
 
 
 def _required(look: _Look, filename: str, called: str) -> Path:
@@ -153,25 +156,49 @@ def _all_text(values: Iterable[object]) -> bool:
     return all(isinstance(value, str) for value in values)
 
 
-def _own_pooling(look: _Look) -> OwnPooling | None:
-    """Read sentence-transformers' note on how the encoder is meant to be pooled, in its old or new form."""
+def _own_pooling(look: _Look) -> tuple[OwnPooling | None, str | None]:
+    """Read sentence-transformers' note on how the encoder is meant to be pooled, in its old or new form.
+
+    Returns:
+        Its pooling, and what is asked for besides that can't be done here; None where nothing is.
+    """
     path = look("1_Pooling/config.json")
     if path is None:
-        return None
+        return None, None
     note = read_json(path)
     old = [key for key, value in note.items() if key.startswith("pooling_mode_") and value is True]
     modes = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean"}
-    chosen = note.get("pooling_mode") or (modes.get(old[0]) if len(old) == 1 else None)
-    return "cls" if chosen == "cls" else "mean" if chosen == "mean" else None
+    asked = note.get("pooling_mode") or " + ".join(modes.get(key, key) for key in old)
+    pooling: OwnPooling | None = "cls" if asked == "cls" else "mean" if asked == "mean" else None
+    if asked and pooling is None:
+        return None, f"{path} asks for the pooling {shown(asked)}"
+    return pooling, _further_modules(look("modules.json"))
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def _further_modules(path: Path | None) -> str | None:
+    """What stands behind transformer and pooling; bringing vectors to a length of 1 is left to whoever reads them."""
+    if path is None:
+        return None
+    try:
+        names = [module["type"].rpartition(".")[2] for module in read_json(path, "modules")["modules"]]
+    except (TypeError, LookupError, AttributeError) as error:
+        raise EncoderError(f"{path}: should be a list of modules, each with its type.") from error
+    further = [shown(name) for name in names if name not in ("Transformer", "Pooling", "Normalize")]
+    return f"{path} asks for {', '.join(further)} as well" if further else None
+
+
+def read_json(path: Path, key: str | None = None) -> dict[str, Any]:
     """Read a small JSON object from an encoder's folder.
+
+    Args:
+        path: the file.
+        key: under which its content is returned, where that is no object but a list, say.
 
     Raises:
         EncoderError: it can't be read, is too large or too deep, or is no JSON object.
     """
     try:
-        return json_object(plain_bytes(path.resolve(), JSON_CAP))
+        data = plain_bytes(path.resolve(), JSON_CAP)
+        return json_object(data if key is None else b'{"%s":%s}' % (key.encode(), data))
     except (OSError, RuntimeError, ValueError) as error:
         raise EncoderError(f"{path} can't be read: {error}.") from error

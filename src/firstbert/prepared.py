@@ -34,10 +34,10 @@ from firstbert.families import Architecture, Checkpoint, FloatArray, read_config
 from firstbert.graph import Read, Stored
 from firstbert.progress import progress
 from firstbert.quantize import SENTENCES, SETTINGS, Ranges, find_ranges, quantize
-from firstbert.session import Session
+from firstbert.session import Session, onnx_runtime
 from firstbert.sources import cache_folder, sha256_of
 from firstbert.strict import WEIGHTS, reason, safetensors_header
-from firstbert.tokens import Tokenizer
+from firstbert.tokens import Tokenizer, hash_of_tokenizer
 
 Precision = Literal["fp32", "int8", "bf16"]  # the last by torch alone
 Tensors = Iterable[tuple[str, npt.NDArray[Any]]]
@@ -92,13 +92,16 @@ class Prepared:
 
     def session(self, reads: Sequence[Read], threads: int = 1) -> Session:
         """Return what runs the encoder up to the highest layer read, by so many threads a batch."""
-        return Session(self.graph(reads), threads, self.source)
+        try:
+            return Session(self.graph(reads), threads, self.source)
+        except EncoderError:  # a graph that was cut short on the disk, say: once more with a new one
+            return Session(self.graph(reads, anew=True), threads, self.source)
 
-    def graph(self, reads: Sequence[Read]) -> Path:
-        """Return the path of the graph that gives `reads`, in order; made on first use."""
+    def graph(self, reads: Sequence[Read], *, anew: bool = False) -> Path:
+        """Return the path of the graph that gives `reads`, in order; made on first use, or `anew`."""
         names = ",".join(read.name for read in reads)
         path = self.folder / f"{hashlib.sha256(names.encode()).hexdigest()[:16]}.onnx"
-        if path.exists():
+        if path.exists() and not anew:
             return path
         model = graph.build(self.architecture, reads, _read_index(self.folder), _WEIGHTS)
         return self.put(path.name, model.SerializeToString())
@@ -122,7 +125,7 @@ def prepare(files: EncoderFiles, precision: Precision = "fp32") -> Prepared:
     """
     arch = read_config(files.config)
     sha256 = hash_of_weights(files.weights)
-    how = [graph.FORMAT, precision, *(SETTINGS if precision == "int8" else ())]
+    how = [graph.FORMAT, precision, *(_decide_ranges(files) if precision == "int8" else ())]
     facts = json.dumps([how, sha256, asdict(arch)], sort_keys=True)
     fingerprint = hashlib.sha256(facts.encode()).hexdigest()
     folder = cache_folder() / "prepared" / fingerprint[:32]
@@ -136,6 +139,11 @@ def prepare(files: EncoderFiles, precision: Precision = "fp32") -> Prepared:
 
         folder = _lay_out(tensors, folder, f"{files.name} ({precision})")
     return Prepared(files.weights[0], folder, arch, sha256, fingerprint)
+
+
+def _decide_ranges(files: EncoderFiles) -> list[Any]:
+    """What decides the vectors of int8 besides the weights: ranges are those of our sentences' tokens, in float32."""
+    return [*SETTINGS, hash_of_tokenizer(files.tokenizer), onnx_runtime().__version__]
 
 
 def _ranges(files: EncoderFiles, exact: Prepared) -> Ranges:
@@ -174,12 +182,16 @@ def hash_of_weights(paths: tuple[Path, ...]) -> str:
 
 
 def _complete(folder: Path) -> bool:
-    """Whether the folder is there with all bytes of its weights."""
+    """Whether the folder is there with all bytes of its weights, and an index that says of each what it is."""
     try:
-        end = max(place.offset + place.length for place in _read_index(folder).values())
-        return (folder / _WEIGHTS).stat().st_size >= end
+        told = sum(_on_pages(place.length) for place in _read_index(folder).values())
+        return 0 < told == (folder / _WEIGHTS).stat().st_size
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return False
+
+
+def _on_pages(length: int) -> int:
+    return length + -length % _PAGE
 
 
 def _read_index(folder: Path) -> dict[str, Stored]:
@@ -271,7 +283,7 @@ def _append(file: BinaryIO, array: npt.NDArray[Any]) -> Stored:
     data = array.tobytes()  # (d_in, d_out) in C order, also where `array` is a transposed view
     offset = file.tell()
     file.write(data)
-    file.write(b"\0" * (-len(data) % _PAGE))
+    file.write(b"\0" * (_on_pages(len(data)) - len(data)))
     return Stored(array.shape, offset, len(data), str(array.dtype))
 
 

@@ -6,7 +6,9 @@ After graph.py on the way of a sentence.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +19,35 @@ from firstbert.errors import EncoderError
 from firstbert.families import FloatArray
 from firstbert.strict import reason
 
+_OURS, _GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")  # which control groups we are in, and all of them
+
 
 def usable_cores() -> int:
-    """Return how many cores this process may use: affinity and the container's CPU quota, at least 1."""
+    """Return how many cores this process may use: affinity and the CPU quotas of its control groups, at least 1."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, _quota(cores)))
+    return max(1, int(min([cores, *map(_quota, _groups())])))
 
 
-def _quota(cores: int) -> int:
-    """Whole cores that the container's quota allows (cgroup v2, then v1); `cores` without one."""
-    with contextlib.suppress(OSError, ValueError):
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return cores if quota == "max" else int(quota) // int(period)
-    with contextlib.suppress(OSError, ValueError):
-        v1 = Path("/sys/fs/cgroup/cpu")
-        quota_us = int((v1 / "cpu.cfs_quota_us").read_text())
-        return cores if quota_us <= 0 else quota_us // int((v1 / "cpu.cfs_period_us").read_text())
-    return cores
+def _groups() -> Iterator[Path]:
+    """The control groups that may limit our CPU time: in v2 and v1, the process's own and all above it."""
+    try:
+        lines = _OURS.read_text().splitlines()
+    except OSError:
+        lines = ["0::/", "1:cpu:/"]
+    for line in lines:
+        _, kinds, path = line.split(":", 2)
+        parts = path.strip("/").split("/")
+        roots = {_GROUPS / "cpu", _GROUPS / kinds} if "cpu" in kinds.split(",") else () if kinds else {_GROUPS}
+        yield from (root.joinpath(*parts[:n]) for root in roots for n in range(len(parts) + 1))
+
+
+def _quota(group: Path) -> float:
+    """How many cores a control group may keep busy (v2, then v1); infinite without a quota."""
+    for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
+        with contextlib.suppress(OSError, ValueError):
+            quota, period = map(int, " ".join((group / name).read_text() for name in names).split())  # not "max"
+            return quota / period if quota > 0 else math.inf
+    return math.inf
 
 
 def onnx_runtime() -> Any:

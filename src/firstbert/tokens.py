@@ -7,19 +7,22 @@ written in that file are replaced by ours.
 from __future__ import annotations
 
 import hashlib
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer as RustTokenizer
+from tokenizers import __version__ as library
 
 from firstbert.catalog import encoders
 from firstbert.errors import DataError, EncoderError, OptionError
 from firstbert.folders import read_json
-from firstbert.strict import plain_bytes, reason
+from firstbert.strict import plain_bytes, reason, shown
 from firstbert.vetting import SIZE, SPECIAL, vet
 
 
@@ -164,6 +167,21 @@ def refuse(texts: Sequence[object], start: int = 0) -> None:
             ) from error
 
 
+def hash_of_tokenizer(path: Path) -> str:
+    """Return a hash of what decides a tokenizer's ids, its files and the library's version; it isn't opened for that.
+
+    Raises:
+        EncoderError: a file can't be read.
+    """
+    beside = [_options_of(path)] if path.name == "vocab.txt" else []
+    try:
+        files = [path, *(file for file in beside if file.is_file())]
+        hashes = [hashlib.sha256(plain_bytes(file.resolve(), SIZE)).hexdigest() for file in files]
+    except (OSError, RuntimeError, ValueError) as error:
+        raise EncoderError(f"{path}: not a readable tokenizer ({reason(error)}).") from error
+    return hashlib.sha256("\n".join([library, *hashes]).encode()).hexdigest()
+
+
 @contextmanager
 def _told(path: Path) -> Iterator[None]:
     """Tell the library's errors, which are bare Exceptions, and its panics, which aren't even that.
@@ -198,14 +216,53 @@ def _known() -> frozenset[str | None]:
     return frozenset(entry.files[1].sha256 for entry in encoders())
 
 
+# Tokenizers of transformers that make the same of a vocab.txt; others cut otherwise or have other special tokens.
+_BERT_LIKE = re.compile(r"(Bert|ConvBert|DistilBert|Electra|MobileBert|SqueezeBert)Tokenizer(Fast)?")
+
+
 def _from_vocabulary(path: Path) -> RustTokenizer:
     """A WordPiece tokenizer from the file that BERT came with before tokenizer.json."""
     from tokenizers.implementations.bert_wordpiece import BertWordPieceTokenizer
 
-    config = path.with_name("tokenizer_config.json")
-    options = read_json(config) if config.is_file() else {}
+    options = _Options(_options_of(path))
+    options.refuse_variants()
+    lowercase, chinese = options.flag("do_lower_case"), options.flag("tokenize_chinese_chars")
+    accents = options.flag("strip_accents", None)  # None: where it makes letters small
     try:
-        wordpiece = BertWordPieceTokenizer(str(path), lowercase=bool(options.get("do_lower_case", True)))
+        wordpiece = BertWordPieceTokenizer(
+            str(path), lowercase=lowercase, strip_accents=accents, handle_chinese_chars=chinese
+        )
     except TypeError as error:  # of a vocabulary without [CLS] or [SEP]
         raise EncoderError(f"{path}: not a readable tokenizer ({reason(error)}).") from error
     return RustTokenizer.from_str(wordpiece.to_str())
+
+
+def _options_of(vocabulary: Path) -> Path:
+    return vocabulary.with_name("tokenizer_config.json")
+
+
+class _Options:
+    """tokenizer_config.json, which may be missing, as far as it says what to make of a vocab.txt."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.values = path, read_json(path) if path.is_file() else {}
+
+    def flag(self, name: str, default: bool | None = True) -> Any:
+        """A bool, or the default where nothing says it."""
+        value = self.values.get(name, default)
+        if value is not default and not isinstance(value, bool):
+            raise EncoderError(f"{self.path}: {name!r} must be true or false. Got {shown(value)} instead.")
+        return value
+
+    def refuse_variants(self) -> None:
+        kind = self.values.get("tokenizer_class") or "BertTokenizer"
+        if not isinstance(kind, str) or not _BERT_LIKE.fullmatch(kind):
+            told = f"tokenizer_class {shown(kind)}"
+        elif not self.flag("do_basic_tokenize"):
+            told = "do_basic_tokenize false"
+        else:
+            return
+        raise EncoderError(
+            f"{self.path}: {told} can't be had from vocab.txt alone. transformers' "
+            "AutoTokenizer.from_pretrained(…).save_pretrained(…) writes tokenizer.json."
+        )
