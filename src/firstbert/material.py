@@ -34,6 +34,7 @@ from firstbert.targets import BoolArray, ClassIndex, Targets, encode_labels, hol
 from firstbert.tokens import Tokenizer, Tokens
 from firstbert.torch_model import shape_of
 
+_MOST_SPARED = 0.25  # of the rows, where a row of each label is more than was asked for
 _HINTED = 2 / 3  # of a teacher's layers, where hints are taken
 
 
@@ -114,9 +115,13 @@ class Material:
         if bounded:
             rows, held = self._held(rows, PROMISE_SHARE)
         if self.job.validation is None and (bounded or self.recipe == "labels"):
-            each_once = len(self.labels) / len(rows) if self.y.ndim == 1 else 0.0
-            rows, spared = self._held(rows, max(self.job.options.validation_size, each_once))
+            rows, spared = self._held(rows, self._share_to_spare(len(rows)))
         return rows[~np.isin(rows, sorted(self.job.left_out))], spared, held
+
+    def _share_to_spare(self, n: int) -> float:
+        """What is asked for, or a row of each label, if that isn't too much."""
+        asked, each_once = self.job.options.validation_size, len(self.labels) / n
+        return each_once if asked < each_once <= _MOST_SPARED and self.y.ndim == 1 else asked
 
     def _held(self, rows: ClassIndex, share: float) -> tuple[ClassIndex, ClassIndex]:
         try:

@@ -51,8 +51,8 @@ class FinetuneOptions:
             together, and a logistic regression on its vectors tells them; ``"auto"``: pairs where rows are few.
         precision: of the arithmetic in training; ``"auto"``: bf16 where the processor multiplies it, else fp32. What
             is saved is fp32.
-        validation_size: share of the rows held out for telling when to stop, where no others are given; more where it
-            would be less than a row of each label.
+        validation_size: share of the rows held out for telling when to stop, where no others are given; more, up to
+            a quarter, where it would be less than a row of each label.
         time_budget: seconds for all of it; less is trained, so that it ends in time.
         micro_tokens: the most tokens that go through the encoder at once; less where memory runs out.
         seed: of the batches, the head and dropout.
