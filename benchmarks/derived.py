@@ -117,7 +117,7 @@ def finetune(parts: Parts) -> Values:
                 "minutes": statistics.mean(run["seconds"] for run in runs.values()) / 60,
                 "seeds": len(runs),
             }
-    for (encoder, size), systems in tuned_report.few(parts).items():
+    for (encoder, size), systems in tuned_report.few([parts]).items():
         pairs = tuned_report.paired(systems["finetuned"], systems["setfit"], "accuracy")
         mean, low, high = tuned_report.interval([one - other for one, other in pairs])
         found[f"few, {encoder}, {size}"] = {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import statistics
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -90,13 +91,15 @@ def grouped(parts: Parts, section: str) -> dict[str, dict[int, Parts]]:
     return found
 
 
-def few(parts: Parts) -> dict[tuple[str, int], dict[str, dict[int, Parts]]]:
-    """Return (encoder, rows of a label) → system → seed → run."""
+def few(machines: Sequence[Parts]) -> dict[tuple[str, int], dict[str, dict[int, Parts]]]:
+    """Return (encoder, rows of a label) → system → seed → run; a draw's systems all ran on one machine."""
     found: dict[tuple[str, int], dict[str, dict[int, Parts]]] = {}
-    for name, part in named(parts, "few"):
-        encoder, size, seed, system = name.split(", ")
-        found.setdefault((encoder, int(size)), {}).setdefault(system, {})[int(seed)] = part
-    return found
+    for parts in machines:
+        for name, part in named(parts, "few"):
+            encoder, size, seed, system = name.split(", ")
+            seeds = found.setdefault((encoder, int(size)), {}).setdefault(system, {})
+            seeds.setdefault(int(seed), part | {"place": place(parts["header"])})
+    return dict(sorted(found.items()))
 
 
 def paired(one: dict[int, Parts], other: dict[int, Parts], key: str) -> list[tuple[float, float]]:
@@ -124,14 +127,14 @@ def _goals(machines: Sequence[Parts]) -> Iterable[Goal]:
         yield from _goals_whole(parts)
         for name, rounds in grouped(parts, "speed").items():
             yield f"{name}: examples/s, times Trainer's", "≥", _FASTER, race(rounds.values())[1], "{:.2f}".format
-        for (encoder, size), systems in few(parts).items():
-            what = f"{encoder}, {size} a label"
-            pairs = _against_setfit(systems, "accuracy")
-            if len(pairs) > 1:
-                high = interval([own - other for own, other in pairs])[2]
-                yield f"{what}: accuracy less SetFit's, upper end of the interval", "≥", 0.0, high, _points
-                ratios = [other / own for own, other in _against_setfit(systems, "seconds")]
-                yield f"{what}: times as quick as SetFit", ">", 1.0, statistics.median(ratios), "{:.2f}".format
+    for (encoder, size), systems in few(machines).items():
+        what = f"{encoder}, {size} a label"
+        pairs = _against_setfit(systems, "accuracy")
+        if len(pairs) > 1:
+            high = interval([own - other for own, other in pairs])[2]
+            yield f"{what}: accuracy less SetFit's, upper end of the interval", "≥", 0.0, high, _points
+            ratios = [other / own for own, other in _against_setfit(systems, "seconds")]
+            yield f"{what}: times as quick as SetFit", ">", 1.0, statistics.median(ratios), "{:.2f}".format
 
 
 def _goals_whole(parts: Parts) -> Iterable[Goal]:
@@ -264,12 +267,13 @@ def _speed(machines: Sequence[Parts]) -> list[str]:
 
 def _few(machines: Sequence[Parts]) -> list[str]:
     rows: list[list[Cell]] = []
-    for parts in machines:
-        for (encoder, size), systems in sorted(few(parts).items()):
-            runs = [list(systems.get(system, {}).values()) for system in _SYSTEMS]
-            differences = [own - other for own, other in _against_setfit(systems, "accuracy")]
-            rows.append([f"{encoder}, {size}", *map(_spread, runs), _difference(differences), len(differences),
-                         *(_digits(_mean(own, "seconds"), 1) for own in runs), place(parts["header"])])  # fmt: skip
+    for (encoder, size), systems in few(machines).items():
+        runs = [list(systems.get(system, {}).values()) for system in _SYSTEMS]
+        differences = [own - other for own, other in _against_setfit(systems, "accuracy")]
+        places = Counter(run["place"] for run in runs[1])
+        where = "; ".join(f"{place} ({n})" if len(places) > 1 else place for place, n in places.items())
+        rows.append([f"{encoder}, {size}", *map(_spread, runs), _difference(differences), len(differences),
+                     *(_digits(_mean(own, "seconds"), 1) for own in runs), where])  # fmt: skip
     text = (
         "Accuracy on SST-2's test rows, %, by rows of each label; ± is the deviation over seeds. *Ours less SetFit* is "
         "paired over seeds, in points, with Student's 95 % interval. Seconds are those of "
