@@ -176,3 +176,5 @@ def test_training_tells_what_int8_costs_and_refuses_too_much(tmp_path: Path, cli
     refused = cli("train", rows, "-o", tmp_path / "n", *command[4:], "--max-int8-loss=-101")
     assert refused.code == 2 and "at most -101 points may be lost" in refused.err
     assert not (tmp_path / "n").exists()
+    unclear = cli(*command, "--max-int8-loss", "nan")
+    assert unclear.code == 2 and "'max_int8_loss' option must be a finite number" in unclear.err

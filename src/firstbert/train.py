@@ -6,6 +6,7 @@ line and for anyone who wants the same from Python.
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -142,6 +143,8 @@ def train(options: TrainOptions, say: Callable[[str], None] = lambda message: No
     artifact.check_target(options.output)
     _check_report(options)
     check_fit(SentenceClassifier(random_state=options.seed, **options.classifier).fit_options())
+    if not math.isfinite(options.max_int8_loss):  # nothing is over NaN
+        raise UsageError(f"The 'max_int8_loss' option must be a finite number. Got {options.max_int8_loss!r} instead.")
     with _working(options):
         return _train(options, say)
 
