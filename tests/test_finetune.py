@@ -155,6 +155,15 @@ def test_without_rows_to_measure_on_it_is_said_what_is_not_done(tmp_path: Path, 
 
 
 @needs_torch
+def test_what_was_fine_tuned_in_place_of_bf16_is_said_to_be_fp32(tmp_path: Path, small: Path) -> None:
+    said: list[str] = []
+    options = FinetuneOptions(epochs=1, batch_size=8, precision="fp32")
+    given = Finetuning(from_lists(*rows(40)), tmp_path / "work", options=options)
+    finetune(SentenceClassifier(str(small), precision="bf16", backend="torch"), given, said.append)
+    assert any("kept in fp32, not bf16" in line for line in said)
+
+
+@needs_torch
 def test_int8_is_refused_at_once_where_torch_is_to_answer(tmp_path: Path, small: Path) -> None:
     with pytest.raises(UsageError, match="int8' is for ONNX Runtime alone"):
         finetune(SentenceClassifier(str(small), precision="int8", backend="torch"), job(tmp_path))

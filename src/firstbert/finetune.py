@@ -125,8 +125,6 @@ class _Run:
 
     def _in_int8(self, predictor: Predictor) -> Predictor:
         """The same with int8 arithmetic, where that is asked for and costs no more than it may."""
-        if self.classifier.precision == "bf16":
-            self.say("What was fine-tuned is kept in fp32, not bf16.")
         if self.classifier.precision != "int8":
             return predictor
         other = replace(predictor, encoder=replace(predictor.encoder, precision="int8"))
@@ -161,6 +159,8 @@ class _Run:
     def _fitted(self, predictor: Predictor) -> SentenceClassifier:
         """The classifier of a fine-tuned encoder, with its bound on errors and the facts of its training."""
         material, asked = self.material, self.classifier
+        if asked.precision == "bf16":
+            self.say("What was fine-tuned is kept in fp32, not bf16.")
         bound = self._bound(predictor)
         if bound is not None:
             predictor = replace(predictor, decision=replace(predictor.decision, accept=bound.threshold))

@@ -142,18 +142,18 @@ def train(options: TrainOptions, say: Callable[[str], None] = lambda message: No
     """
     artifact.check_target(options.output)
     _check_report(options)
-    check_fit(SentenceClassifier(random_state=options.seed, **options.classifier).fit_options())
+    classifier = SentenceClassifier(random_state=options.seed, **options.classifier)
+    check_fit(classifier.fit_options())
     if not math.isfinite(options.max_int8_loss):  # nothing is over NaN
         raise UsageError(f"The 'max_int8_loss' option must be a finite number. Got {options.max_int8_loss!r} instead.")
     with _working(options):
-        return _train(options, say)
+        return _train(options, classifier, say)
 
 
-def _train(options: TrainOptions, say: Callable[[str], None]) -> Training:
+def _train(options: TrainOptions, classifier: SentenceClassifier, say: Callable[[str], None]) -> Training:
     start = time.perf_counter()
     train_rows, test_rows, left_out = _rows(options, say)
     say(f"Training on {len(train_rows.texts) - len(left_out)} rows of {train_rows.source}.")
-    classifier = SentenceClassifier(random_state=options.seed, **options.classifier)
     if options.finetune is not None:
         classifier = _finetuned(options, classifier, (train_rows, test_rows), left_out, say)
     else:

@@ -306,9 +306,8 @@ class Tuning:
         self._put(state.parts["weights"])
         self._average, self._best = state.parts["average"], state.parts.get("best", {})
         self._best_kept = self.course.best.step if self.course.best else None
-        for place, moment in state.parts[
-            "optimiser"
-        ].items():  # of what had a gradient so far: after pairs, not the head
+        moments = state.parts["optimiser"]  # of what has had a gradient: where pairs are learned, not the head
+        for place, moment in moments.items():
             name, _, key = place.rpartition("/")
             self.optimiser.state[self.model.learning[name]][key] = moment
         self.say(
