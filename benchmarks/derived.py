@@ -118,7 +118,9 @@ def finetune(parts: Parts) -> Values:
                 "seeds": len(runs),
             }
     for (encoder, size), systems in tuned_report.few([parts]).items():
-        pairs = tuned_report.paired(systems["finetuned"], systems["setfit"], "accuracy")
+        pairs = tuned_report.paired(systems.get("finetuned", {}), systems.get("setfit", {}), "accuracy")
+        if not pairs:
+            continue
         mean, low, high = tuned_report.interval([one - other for one, other in pairs])
         found[f"few, {encoder}, {size}"] = {
             "rows": size, "seeds": len(pairs), "gain": 100 * mean, "low": 100 * low, "high": 100 * high,
@@ -136,5 +138,6 @@ def why(parts: Parts) -> Values:
 
 
 DERIVED: dict[str, Callable[[Parts], Values]] = {
-    "throughput": throughput, "int8": int8, "bulk": bulk, "serve": serve, "finetune": finetune, "why": why,
+    "throughput": throughput, "int8": int8, "bulk": bulk, "serve": serve, "finetune": finetune,
+    "finetune-epyc": finetune, "why": why,
 }  # fmt: skip

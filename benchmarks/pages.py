@@ -37,6 +37,7 @@ COMMANDS = {
     "memory": "make bench SECTION=memory",
     "trust": "make trust SST2=FOLDER MPNET=FOLDER",
     "finetune": "make finetune SST2=FOLDER MPNET=FOLDER",
+    "finetune-epyc": "make finetune SST2=FOLDER MPNET=FOLDER NAME=finetune-epyc",
     "bulk": "make bulk SST2=FOLDER MPNET=FOLDER",
     "serve": "make serve-bench SST2=FOLDER",
     "exported": "python -m benchmarks.exported --sst2 FOLDER",

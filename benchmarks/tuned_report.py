@@ -61,7 +61,7 @@ def write(machines: Sequence[Parts], page: Path = PAGE) -> None:
 
 def _machine(header: Parts) -> str:
     versions = listed(merged(header["versions"]))
-    return f"{warning(header)}**{place(header)}**, {header['machine']['threads']} threads. {versions}."
+    return f"{warning(header)}**{place(header)}**. {versions}."
 
 
 def place(header: Parts) -> str:
@@ -143,10 +143,11 @@ def _goals_whole(parts: Parts) -> Iterable[Goal]:
         if seeds := grouped(parts, section).get(encoder):
             accuracy = _mean(seeds.values(), "accuracy")
             assert accuracy is not None
-            yield f"{encoder}, {_KINDS[section]}: accuracy, mean of {len(seeds)}", "≥", aim, accuracy, percent
+            what = f"{encoder}, {_KINDS[section]} ({place(parts['header'])})"
+            yield f"{what}: accuracy, mean of {len(seeds)}", "≥", aim, accuracy, percent
             if key == "full, minilm" and not parts["header"].get("gpu"):
                 longest = max(run["seconds"] for run in seeds.values()) / 60
-                yield f"{encoder}, {_KINDS[section]}: minutes, the longest run", "≤", _MINUTES, longest, "{:.1f}".format
+                yield f"{what}: minutes, the longest run", "≤", _MINUTES, longest, "{:.1f}".format
 
 
 def _against_setfit(systems: dict[str, dict[int, Parts]], key: str) -> list[tuple[float, float]]:
@@ -168,10 +169,11 @@ def _whole(machines: Sequence[Parts], frozen: Parts) -> list[str]:
         "Accuracy in %; ± is the deviation over seeds; *published* is the tutorial's figure for the same. It takes the "
         "frozen one on a quarter of the first 2,000 rows, which is what *2,000 rows* means here; all else is on the "
         "test rows. Where nothing was measured, the encoder's weights are only to be had from the hub, which wasn't "
-        "within reach: the command measures it."
+        "within reach: the command measures it. Minutes are those of the cores and the arithmetic beside the machine; "
+        "below the table is what else they had to do."
     )
     head = ["", "published", "ours", "on dev", "tuned one saved", "seeds", "minutes", "machine", "command"]
-    return block("The tutorial's table", text, head, rows)
+    return [*block("The tutorial's table", text, head, rows), *_notes(machines, ("full", "distilled"))]
 
 
 def _frozen_rows(frozen: Parts) -> Iterable[list[Cell]]:
@@ -195,8 +197,33 @@ def _tuned_rows(parts: Parts) -> Iterable[list[Cell]]:
             figure = PUBLISHED.get(encoder) if section == "full" else None
             yield [f"{_title(encoder)}, {_KINDS[section]}", _digits(figure, 1), _spread(runs),
                    percent(_mean(runs, "validation")), f"{tuned} of {len(runs)}", len(runs),
-                   _digits(_mean(runs, "seconds", 1 / 60), 1), place(parts["header"]),
+                   _digits(_mean(runs, "seconds", 1 / 60), 1), _where(parts, runs),
                    f"`{_any_seed(runs[0]['command'])}`"]  # fmt: skip
+
+
+def _where(parts: Parts, runs: Sequence[Parts]) -> str:
+    """The machine, how many of its cores were used, and the arithmetic of the training."""
+    header, cores = parts["header"], []
+    if not header.get("gpu"):
+        used = sorted({run.get("threads", header["machine"]["threads"]) for run in runs})
+        cores = [f"{' or '.join(map(str, used))} used"]
+    return "; ".join([place(header), *cores, *_precisions(runs)])
+
+
+def _precisions(runs: Iterable[Parts]) -> list[str]:
+    return sorted({run["finetune"]["precision"] for run in runs if run.get("finetune", {}).get("precision")})
+
+
+def _notes(machines: Sequence[Parts], sections: Iterable[str]) -> Iterable[str]:
+    """What is to be known of the machines' runs besides: what else they did at the time."""
+    for parts in machines:
+        found: dict[str, set[str]] = {}
+        for section in sections:
+            for name, part in named(parts, section):
+                if "note" in part:
+                    found.setdefault(name.split(", ")[0], set()).add(part["note"])
+        for encoder, notes in found.items():
+            yield f"{_title(encoder)} on {place(parts['header'])}: {' / '.join(sorted(notes))}."
 
 
 def _out_of_reach(measured: set[tuple[str, str]]) -> Iterable[list[Cell]]:
@@ -272,16 +299,18 @@ def _few(machines: Sequence[Parts]) -> list[str]:
         differences = [own - other for own, other in _against_setfit(systems, "accuracy")]
         places = Counter(run["place"] for run in runs[1])
         where = "; ".join(f"{place} ({n})" if len(places) > 1 else place for place, n in places.items())
+        how = " or ".join(_precisions(runs[1])) or None
         rows.append([f"{encoder}, {size}", *map(_spread, runs), _difference(differences), len(differences),
-                     *(_digits(_mean(own, "seconds"), 1) for own in runs), where])  # fmt: skip
+                     *(_digits(_mean(own, "seconds"), 1) for own in runs), how, where])  # fmt: skip
     text = (
         "Accuracy on SST-2's test rows, %, by rows of each label; ± is the deviation over seeds. *Ours less SetFit* is "
         "paired over seeds, in points, with Student's 95 % interval. Seconds are those of "
-        "the whole command; SetFit's, from its first import to the trained model."
+        "the whole command; SetFit's, from its first import to the trained model. `--finetune` trains in *precision*, "
+        "which it chooses by the processor; SetFit in fp32, as it comes."
     )
     head = ["", "frozen", "`--finetune`", "SetFit", "ours less SetFit", "seeds", "frozen, s", "`--finetune`, s",
-            "SetFit, s", "machine"]  # fmt: skip
-    return block("Few labels", text, head, rows)
+            "SetFit, s", "precision", "machine"]  # fmt: skip
+    return [*block("Few labels", text, head, rows), *_notes(machines, ["few"])]
 
 
 def _difference(values: Sequence[float]) -> str | None:

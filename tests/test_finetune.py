@@ -227,6 +227,9 @@ def test_pairs_teach_it_where_rows_are_few(tmp_path: Path, small: Path) -> None:
     found = finetune(SentenceClassifier(str(small)), given, said.append)
     assert found.facts_["finetune"]["recipe"] == "pairs"
     assert "too few to hold some out" in said[0]
+    found.save(tmp_path / "model")
+    card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
+    assert "probabilities are left as they are; no rows were left to check them on" in card
     frozen = SentenceClassifier(str(small)).fit(*plain_rows(64))
     assert found.score(*plain_rows(200, 9)) > frozen.score(*plain_rows(200, 9)) + 0.05
 
@@ -309,6 +312,20 @@ def test_a_student_learns_from_a_teacher_and_from_text_without_labels(tmp_path: 
     assert facts["teacher"]
     assert 100 <= facts["unlabelled"] <= 200
     assert any("5 " in line and "texts without labels" in line for line in said)
+    assert found.score(*rows(200, 9)) > 0.85
+
+
+@needs_torch
+def test_few_rows_and_a_teacher_with_plenty_of_text(tmp_path: Path, small: Path) -> None:
+    teacher = finetune(SentenceClassifier(str(small)), job(tmp_path))
+    options = FinetuneOptions(**vars(FAST) | {"recipe": "auto"})
+    given = job(tmp_path, 24, options, teacher=teacher.predictor_, unlabelled=rows(400, 21)[0], validation=None)
+    material = Material(SentenceClassifier(str(small)), given, lambda line: None)
+    assert material.exam is None
+    assert material.lessons.hints is not None
+    found = finetune(SentenceClassifier(str(small)), given)
+    assert found.facts_["finetune"]["recipe"] == "labels"
+    assert found.facts_["finetune"]["saved"] == "finetuned"
     assert found.score(*rows(200, 9)) > 0.85
 
 
@@ -501,6 +518,9 @@ def test_rows_that_cannot_be_learned_from(tmp_path: Path, small: Path) -> None:
         finetune(asked, Finetuning(from_lists(["a", "b"], ["x", "x"], training=False), tmp_path))
     with pytest.raises(DataError, match=r"too few to hold out 10%.*--validation FILE"):
         finetune(asked, Finetuning(from_lists(*rows(4)), tmp_path, options=FAST))
+    bounded = SentenceClassifier(str(small), max_error=0.1)
+    with pytest.raises(DataError, match=r"2 rows are too few to hold out 25% of them to bound the errors"):
+        finetune(bounded, job(tmp_path, 2))
     other = from_lists(["w1"], ["sideways"], training=False)
     with pytest.raises(DataError, match="sideways"):
         finetune(asked, job(tmp_path, validation=other))

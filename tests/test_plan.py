@@ -59,6 +59,16 @@ def test_fewer_rows_are_seen_more_often() -> None:
     assert recipe_for(FinetuneOptions(), 201) == "labels"
 
 
+def test_few_rows_beside_plenty_of_text_are_not_compared_in_pairs() -> None:
+    asked = FinetuneOptions()
+    assert recipe_for(asked, 100, 200) == "labels"
+    assert recipe_for(asked, 100, 199) == "pairs"  # less than two texts for each row
+    assert recipe_for(asked, 50, 150) == "pairs"  # few all told
+    assert recipe_for(FinetuneOptions(recipe="pairs"), 100, 200) == "pairs"
+    taught = plan(asked, 24 + 6000, 384, 6000)
+    assert (taught.recipe, taught.epochs, taught.options.dropout) == ("labels", pytest.approx(2, abs=0.01), 0.0)
+
+
 def test_where_a_teacher_labels_plenty_its_word_is_learned_fast_and_without_dropout() -> None:
     labels = FinetuneOptions(recipe="labels")
     own, little, much = (plan(labels, 6000, 384, unlabelled) for unlabelled in (0, 3999, 4000))

@@ -254,8 +254,8 @@ def test_goals_that_are_missed_are_shown_as_missed(modules: SimpleNamespace) -> 
     full = {f"full__minilm__{seed}": run(accuracy, 1000.0) for seed, accuracy in enumerate((0.88, 0.91))}
     shown = modules.report.render([parts_of(**rounds, **full)], {})
     assert "| minilm, fp32: examples/s, times Trainer's | ≥ 1.30 | 1.20 | **no** |" in shown
-    assert "| minilm, fine-tuned: accuracy, mean of 2 | ≥ 89.00 | 89.50 | yes |" in shown
-    assert "| minilm, fine-tuned: minutes, the longest run | ≤ 15.0 | 16.7 | **no** |" in shown
+    assert "| minilm, fine-tuned (Some CPU, 2 cores): accuracy, mean of 2 | ≥ 89.00 | 89.50 | yes |" in shown
+    assert "| minilm, fine-tuned (Some CPU, 2 cores): minutes, the longest run | ≤ 15.0 | 16.7 | **no** |" in shown
     few = {f"few__minilm__8__{seed}__{system}": run(accuracy + seed / 100)
            for seed in range(3) for system, accuracy in (("finetuned", 0.6), ("setfit", 0.7))}  # fmt: skip
     shown = modules.report.render([parts_of(**few)], {})
@@ -272,7 +272,7 @@ def test_the_tutorials_rows_say_what_was_out_of_reach(modules: SimpleNamespace) 
     assert "| 94.9 | weights out of reach |" in row(shown, "BERT, fine-tuned")
     assert "--encoder bert" in row(shown, "BERT, fine-tuned") and "--finetune" in row(shown, "BERT, fine-tuned")
     assert "| 90.7 | 90.50 |" in row(shown, "DistilBERT, fine-tuned") and shown.count("DistilBERT, fine-tuned") == 1
-    assert "Some CPU, 2 cores | `firstbert train … --finetune` |" in row(shown, "MiniLM, fine-tuned")
+    assert "Some CPU, 2 cores; 2 used | `firstbert train … --finetune` |" in row(shown, "MiniLM, fine-tuned")
     kept = run(0.8, saved="frozen")
     assert "| 0 of 1 | 1 | 1.0 |" in row(
         modules.report.render([parts_of(full__minilm__0=kept)], {}), "MiniLM, fine-tuned"
@@ -282,4 +282,15 @@ def test_the_tutorials_rows_say_what_was_out_of_reach(modules: SimpleNamespace) 
 def test_each_machine_is_named_in_its_rows(modules: SimpleNamespace) -> None:
     gpu = {"header": HEADER | {"gpu": "Some GPU"}, "full, mpnet, 0": run(0.95)}
     shown = modules.report.render([parts_of(full__minilm__0=run(0.9)), gpu], {})
-    assert "**Some GPU**" in shown and "| Some GPU | `firstbert" in shown and "Some CPU, 2 cores | `firstbert" in shown
+    assert "**Some GPU**" in shown and "| Some GPU | `firstbert" in shown
+    assert "Some CPU, 2 cores; 2 used | `firstbert" in shown
+
+
+def test_cores_precision_and_what_else_ran_are_told(modules: SimpleNamespace) -> None:
+    alone, busy = run(0.9), run(0.9) | {"threads": 1, "note": "beside a film", "finetune": {"precision": "bf16"}}
+    shown = modules.report.render([parts_of(full__minilm__0=alone, full__minilm__1=busy)], {})
+    assert "| Some CPU, 2 cores; 1 or 2 used; bf16 | `firstbert" in shown
+    assert "\nMiniLM on Some CPU, 2 cores: beside a film.\n" in shown
+    few = {f"few__minilm__8__0__{system}": busy for system in ("frozen", "finetuned", "setfit")}
+    shown = modules.report.render([parts_of(**few)], {})
+    assert "| 60.0 | bf16 | Some CPU, 2 cores |" in shown and shown.count("beside a film") == 1

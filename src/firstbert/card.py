@@ -143,10 +143,10 @@ def _training(facts: dict[str, Any]) -> list[str]:
     if training.get("truncated_rows"):
         lines.append(f"- {training['truncated_rows']:,} of them were longer than that and lost their ends.")
     temperature = (facts.get("calibration") or {}).get("temperature")
+    unseen = training.get("cv_accuracy") is not None or (training.get("finetune") or {}).get("validation_rows")
     if temperature == 1:
-        lines.append(
-            "- Its probabilities are left as they are: on rows not fitted on, they come true as often as they say."
-        )
+        why = ": on rows not fitted on, no change made them truer" if unseen else "; no rows were left to check them on"
+        lines.append(f"- Its probabilities are left as they are{why}.")
     elif temperature is not None:
         lines.append(
             f"- Its scores are divided by a temperature of {temperature:.3g}, found on rows not fitted on, so that "

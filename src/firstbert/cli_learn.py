@@ -128,13 +128,16 @@ def train(
         text: the text column, by name or by position from 1; guessed where there is no doubt.
         label: the label column, likewise.
         encoder: a name from `firstbert models`, a hub id or a folder.
-        pooling: how the token vectors become one; auto: as the encoder was trained.
+        pooling: how the token vectors become one; auto: as the encoder was trained; where the layer is searched, both
+            ways are tried.
         layer: the layer to read: auto, the one that cross-validation on the training rows finds best, the lower one on
             a tie; best, where several may be put side by side; last; or a number from 1. Layers above never run.
+            What is fine-tuned is read at the last layer unless this is a number.
         max_length: the most tokens of a text; the ends of longer ones are cut, and that is told.
         precision: of the encoder's arithmetic; int8 is two to three times as fast. What it costs in accuracy is
             measured on the training rows first. bf16 is for torch.
-        max_int8_loss: the most points of accuracy that int8 may cost; if it costs more, nothing is trained.
+        max_int8_loss: the most points of accuracy that int8 may cost; if it costs more, nothing is trained, or, with
+            --finetune, fp32 is kept.
         test: a file to measure on, instead of a part of DATA.
         test_size: the part of DATA that is held out for measuring; 0 trains on all rows and measures nothing.
         labels: one or many labels a row; auto: many, parted at |, where any row names several.
@@ -144,23 +147,25 @@ def train(
             the training rows is held out for it.
         confidence: the probability with which that bound holds.
         class_weight: balanced: every label counts as much as any other, however rare.
-        C: inverse strength of the penalty; chosen by cross-validation unless given.
+        C: inverse strength of the head's penalty; chosen by cross-validation unless given. A head that is fine-tuned
+            with its encoder has none.
         drop: a file that `firstbert check-labels` wrote: its rows are dropped, or relabelled where you filled that in.
         report: an HTML file to write, which tells all there is to know about the model.
         finetune: let the encoder learn too. It takes minutes instead of seconds; the better of the two on validation
-            rows is saved. Killed, the same command goes on where it was. Needs the extra "finetune" (torch).
+            rows is saved (up to 200 rows, none are held out for that: give some by --validation). Killed, the same
+            command goes on where it was. Needs the extra "finetune" (torch).
         validation: with --finetune, a file of rows to stop by, instead of a tenth of the training rows.
         teacher: with --finetune, a model folder whose probabilities are learned from as well.
         unlabelled: with --teacher, a file of texts without labels to learn from.
         time_budget: with --finetune, the time all of it may take: 90s, 10m, 2h. Less is trained then.
-        epochs: with --finetune, how often each row is seen at most; 3, more where rows are few, unless given.
+        epochs: with --finetune, how often each row is seen at most; 3, up to 20 where rows are few, unless given.
         batch_size: with --finetune, rows of a step.
         learning_rate: with --finetune, its peak; it follows the encoder's width unless given.
         tune: with --finetune, what learns: all, a number of the uppermost layers, or lora.
         recipe: with --finetune, labels: the encoder learns to tell them; pairs: to bring texts of one label together;
             auto: pairs where rows are few.
         train_precision: with --finetune, of its arithmetic; auto: bf16 where the processor is made for it.
-        seed: of the hold-out and of the cross-validation.
+        seed: of the hold-out and of the cross-validation, and of all that is random in fine-tuning.
         on_bad_row: what to do about rows that can't be used.
         on_duplicate: what to do about texts that occur more than once, or in both DATA and --test.
         portable: put the encoder into the model folder too.

@@ -27,7 +27,7 @@ from firstbert.families import FloatArray
 from firstbert.fitting import PROMISE_SHARE, versions, weights_by_index
 from firstbert.graph import Read
 from firstbert.overlap import apart
-from firstbert.plan import FinetuneOptions, recipe_for
+from firstbert.plan import FEW_ROWS, FinetuneOptions, recipe_for
 from firstbert.predictor import Predictor
 from firstbert.prepared import hash_of_weights
 from firstbert.targets import BoolArray, ClassIndex, Targets, encode_labels, hold_out
@@ -36,6 +36,8 @@ from firstbert.torch_model import shape_of
 
 _MOST_SPARED = 0.25  # of the rows, where a row of each label is more than was asked for
 _HINTED = 2 / 3  # of a teacher's layers, where hints are taken
+_TO_BOUND = "to bound the errors (max_error). Give more rows."
+_TO_STOP = "to tell when to stop. Give rows for that (--validation FILE; in Python: validation), or more rows."
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class Material:
         self._check_teacher()
         self.files = encoder_files(classifier.encoder)
         self.shape = shape_of(self.files)
-        self.recipe = recipe_for(job.options, len(self.y))
+        self.recipe = recipe_for(job.options, len(self.y), len(job.unlabelled))
         self.learn, self.spared, self.held = self._parts()
         for c in np.flatnonzero(~self.learn_targets.carried.any(axis=0)):
             raise DataError(f"{job.rows.source}: no row labelled {self.labels[c]!r} is left to learn from.")
@@ -113,23 +115,26 @@ class Material:
         rows, held, spared = np.arange(len(self.y)), np.arange(0), np.arange(0)
         bounded = self.classifier.max_error is not None
         if bounded:
-            rows, held = self._held(rows, PROMISE_SHARE)
-        if self.job.validation is None and (bounded or self.recipe == "labels"):
-            rows, spared = self._held(rows, self._share_to_spare(len(rows)))
+            rows, held = self._held(rows, PROMISE_SHARE, _TO_BOUND)
+        if self.job.validation is None and (bounded or self._enough_to_spare_some()):
+            rows, spared = self._held(rows, self._share_to_spare(len(rows)), _TO_STOP)
         return rows[~np.isin(rows, sorted(self.job.left_out))], spared, held
+
+    def _enough_to_spare_some(self) -> bool:
+        few = self.job.options.recipe == "auto" and len(self.y) <= FEW_ROWS
+        return self.recipe == "labels" and not few
 
     def _share_to_spare(self, n: int) -> float:
         """What is asked for, or a row of each label, if that isn't too much."""
         asked, each_once = self.job.options.validation_size, len(self.labels) / n
         return each_once if asked < each_once <= _MOST_SPARED and self.y.ndim == 1 else asked
 
-    def _held(self, rows: ClassIndex, share: float) -> tuple[ClassIndex, ClassIndex]:
+    def _held(self, rows: ClassIndex, share: float, why: str) -> tuple[ClassIndex, ClassIndex]:
         try:
             inside, outside = hold_out(self.texts(rows), self.y[rows], share, self.job.options.seed)
         except ValueError as error:
             raise DataError(
-                f"{self.job.rows.source}: {len(rows)} rows are too few to hold out {share:.0%} of them to tell when to "
-                "stop. Give rows for that (--validation FILE; in Python: validation), or more rows."
+                f"{self.job.rows.source}: {len(rows)} rows are too few to hold out {share:.0%} of them {why}"
             ) from error
         return rows[inside], rows[outside]
 

@@ -36,8 +36,8 @@ class FinetuneOptions:
     """How to fine-tune.
 
     Attributes:
-        epochs: how often each row is seen at most; ``"auto"``: 3, more where there are few rows, 2 where a teacher
-            labels plenty of text.
+        epochs: how often each row is seen at most; ``"auto"``: 3, or 2 where a teacher labels plenty of text (two
+            texts for each labelled row, say), up to 20 where there are few rows, and 16 of pairs.
         batch_size: rows of a step.
         learning_rate: its peak; ``"auto"``: 1e-4 for encoders 384 wide, by the square less for wider ones; twice that
             where a teacher labels plenty of text.
@@ -48,9 +48,10 @@ class FinetuneOptions:
         patience: evaluations without a better one after which training ends; there are two an epoch.
         tune: see `Trainable`.
         recipe: ``"labels"``: the encoder learns to tell labels; ``"pairs"``: it learns to bring texts of a label
-            together, and a logistic regression on its vectors tells them; ``"auto"``: pairs where rows are few.
-        precision: of the arithmetic in training; ``"auto"``: bf16 where the processor multiplies it, else fp32. What
-            is saved is fp32.
+            together, and a logistic regression on its vectors tells them; ``"auto"``: pairs where rows are few, and
+            no teacher labels plenty of text.
+        precision: of the arithmetic in training; ``"auto"``: bf16 where the processor is faster in it, else fp32.
+            What is saved is fp32.
         validation_size: share of the rows held out for telling when to stop, where no others are given; more, up to
             a quarter, where it would be less than a row of each label.
         time_budget: seconds for all of it; less is trained, so that it ends in time.
@@ -167,8 +168,8 @@ def plan(options: FinetuneOptions, rows: int, width: int, unlabelled: int = 0) -
         width: D of the encoder.
         unlabelled: how many of the rows have only what a teacher says.
     """
-    recipe = recipe_for(options, rows)
-    plenty = recipe == "labels" and 0 < _PLENTY * (rows - unlabelled) <= unlabelled
+    recipe = recipe_for(options, rows - unlabelled, unlabelled)
+    plenty = recipe == "labels" and _plenty(rows - unlabelled, unlabelled)
     if plenty and options.dropout is None:
         options = replace(options, dropout=0.0)
     per_epoch = math.ceil(rows / options.batch_size)
@@ -184,11 +185,16 @@ def plan(options: FinetuneOptions, rows: int, width: int, unlabelled: int = 0) -
     return Plan(recipe, steps, per_epoch, every, options.tune, rate, options)
 
 
-def recipe_for(options: FinetuneOptions, rows: int) -> Literal["labels", "pairs"]:
-    """Return what the encoder is taught."""
-    if options.recipe == "auto":
-        return "pairs" if rows <= FEW_ROWS else "labels"
-    return options.recipe
+def recipe_for(options: FinetuneOptions, labelled: int, unlabelled: int = 0) -> Literal["labels", "pairs"]:
+    """Return what the encoder is taught: pairs of few rows, unless a teacher labels plenty of text besides."""
+    if options.recipe != "auto":
+        return options.recipe
+    told_plenty = _plenty(labelled, unlabelled) and labelled + unlabelled > FEW_ROWS
+    return "pairs" if labelled <= FEW_ROWS and not told_plenty else "labels"
+
+
+def _plenty(labelled: int, unlabelled: int) -> bool:
+    return 0 < _PLENTY * labelled <= unlabelled
 
 
 def _epochs(rows: int, least: int) -> float:

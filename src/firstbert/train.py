@@ -58,7 +58,8 @@ class TrainOptions:
         seed: of the hold-out and of the cross-validation.
         portable: put the encoder into the model folder.
         neighbours: put the training sentences and their vectors in as well, for `firstbert.explain`.
-        max_int8_loss: with int8, the most points of cross-validated accuracy it may cost against fp32.
+        max_int8_loss: with int8, the most points of accuracy that it may cost against fp32, in cross-validation on
+            training rows; of what is fine-tuned, on the validation rows, and fp32 is kept where it costs more.
         finetune: how the encoder is to learn as well; None: it stays as it is.
         validation: with it, a file of rows to stop by; None: a part of `data`.
         teacher: with it, a model folder whose probabilities are learned from.
