@@ -25,7 +25,7 @@ _POOL = 50  # batches whose rows are sorted by length together: little padding, 
 _EVALUATIONS = 2  # of the validation rows in an epoch
 _LEAST_STEPS = 20  # fewer teach nothing
 FEW_ROWS = 200  # up to which texts are compared with each other, and none is held out
-_PAIR_EPOCHS = 16
+_PAIR_EPOCHS, _MOST_PAIR_EPOCHS = 16, 32  # of encoders 384 wide; wider ones learn at a lower rate, so more often
 _PLENTY = 2  # texts for each labelled row that a teacher alone labels, from which it is the teacher that is learned
 _PLENTY_EPOCHS, _PLENTY_FASTER = 2, 2  # and times the learning rate
 _MARGIN = 0.85  # of the time allowed: saving comes after, and machines aren't even
@@ -37,7 +37,7 @@ class FinetuneOptions:
 
     Attributes:
         epochs: how often each row is seen at most; ``"auto"``: 3, or 2 where a teacher labels plenty of text (two
-            texts for each labelled row, say), up to 20 where there are few rows, and 16 of pairs.
+            texts for each labelled row, say), up to 20 where there are few rows; of pairs 16, for encoders 768 wide 32.
         batch_size: rows of a step.
         learning_rate: its peak; ``"auto"``: 1e-4 for encoders 384 wide, by the square less for wider ones; twice that
             where a teacher labels plenty of text.
@@ -175,7 +175,8 @@ def plan(options: FinetuneOptions, rows: int, width: int, unlabelled: int = 0) -
     per_epoch = math.ceil(rows / options.batch_size)
     epochs = options.epochs
     if epochs == "auto":
-        epochs = _PAIR_EPOCHS if recipe == "pairs" else _epochs(rows, _PLENTY_EPOCHS if plenty else 3)
+        pair_epochs = float(np.clip(_PAIR_EPOCHS * width / 384, _PAIR_EPOCHS, _MOST_PAIR_EPOCHS))
+        epochs = pair_epochs if recipe == "pairs" else _epochs(rows, _PLENTY_EPOCHS if plenty else 3)
     rate = options.learning_rate
     if rate == "auto":
         rate = 1e-4 * min(1.0, (384 / width) ** 2) * (LORA_FASTER if options.tune == "lora" else 1)
