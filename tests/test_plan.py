@@ -59,6 +59,10 @@ def test_fewer_rows_are_seen_more_often() -> None:
     assert recipe_for(FinetuneOptions(), 201) == "labels"
 
 
+def test_wider_encoders_see_pairs_more_often() -> None:
+    assert [plan(FinetuneOptions(), 32, width).steps for width in (128, 384, 576, 768, 1024)] == [16, 16, 24, 32, 32]
+
+
 def test_few_rows_beside_plenty_of_text_are_not_compared_in_pairs() -> None:
     asked = FinetuneOptions()
     assert recipe_for(asked, 100, 200) == "labels"

@@ -25,7 +25,7 @@ _POOL = 50  # batches whose rows are sorted by length together: little padding, 
 _EVALUATIONS = 2  # of the validation rows in an epoch
 _LEAST_STEPS = 20  # fewer teach nothing
 FEW_ROWS = 200  # up to which texts are compared with each other, and none is held out
-_PAIR_EPOCHS, _MOST_PAIR_EPOCHS = 16, 32  # of encoders 384 wide; wider ones learn at a lower rate, so more often
+_PAIR_EPOCHS, _MOST_PAIR_EPOCHS = 16, 32
 _PLENTY = 2  # texts for each labelled row that a teacher alone labels, from which it is the teacher that is learned
 _PLENTY_EPOCHS, _PLENTY_FASTER = 2, 2  # and times the learning rate
 _MARGIN = 0.85  # of the time allowed: saving comes after, and machines aren't even
@@ -175,8 +175,7 @@ def plan(options: FinetuneOptions, rows: int, width: int, unlabelled: int = 0) -
     per_epoch = math.ceil(rows / options.batch_size)
     epochs = options.epochs
     if epochs == "auto":
-        pair_epochs = float(np.clip(_PAIR_EPOCHS * width / 384, _PAIR_EPOCHS, _MOST_PAIR_EPOCHS))
-        epochs = pair_epochs if recipe == "pairs" else _epochs(rows, _PLENTY_EPOCHS if plenty else 3)
+        epochs = _pair_epochs(width) if recipe == "pairs" else _epochs(rows, _PLENTY_EPOCHS if plenty else 3)
     rate = options.learning_rate
     if rate == "auto":
         rate = 1e-4 * min(1.0, (384 / width) ** 2) * (LORA_FASTER if options.tune == "lora" else 1)
@@ -196,6 +195,11 @@ def recipe_for(options: FinetuneOptions, labelled: int, unlabelled: int = 0) -> 
 
 def _plenty(labelled: int, unlabelled: int) -> bool:
     return 0 < _PLENTY * labelled <= unlabelled
+
+
+def _pair_epochs(width: int) -> float:
+    """More for wider encoders, since they learn at a lower rate."""
+    return float(np.clip(_PAIR_EPOCHS * width / 384, _PAIR_EPOCHS, _MOST_PAIR_EPOCHS))
 
 
 def _epochs(rows: int, least: int) -> float:
