@@ -61,6 +61,7 @@ def test_fewer_rows_are_seen_more_often() -> None:
 
 def test_wider_encoders_see_pairs_more_often() -> None:
     assert [plan(FinetuneOptions(), 32, width).steps for width in (128, 384, 576, 768, 1024)] == [16, 16, 24, 32, 32]
+    assert [plan(FinetuneOptions(), rows, 768).epochs for rows in (4, 16, 24, 64, 200)] == [16, 16, 24, 32, 32]
 
 
 def test_few_rows_beside_plenty_of_text_are_not_compared_in_pairs() -> None:

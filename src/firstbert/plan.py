@@ -37,7 +37,7 @@ class FinetuneOptions:
 
     Attributes:
         epochs: how often each row is seen at most; ``"auto"``: 3, or 2 where a teacher labels plenty of text (two
-            texts for each labelled row, say), up to 20 where there are few rows; of pairs 16, for encoders 768 wide 32.
+            texts for each labelled row, say), up to 20 where there are few rows; of pairs 16, and up to 32 for wider encoders.
         batch_size: rows of a step.
         learning_rate: its peak; ``"auto"``: 1e-4 for encoders 384 wide, by the square less for wider ones; twice that
             where a teacher labels plenty of text.
@@ -175,7 +175,7 @@ def plan(options: FinetuneOptions, rows: int, width: int, unlabelled: int = 0) -
     per_epoch = math.ceil(rows / options.batch_size)
     epochs = options.epochs
     if epochs == "auto":
-        epochs = _pair_epochs(width) if recipe == "pairs" else _epochs(rows, _PLENTY_EPOCHS if plenty else 3)
+        epochs = _pair_epochs(rows, width) if recipe == "pairs" else _epochs(rows, _PLENTY_EPOCHS if plenty else 3)
     rate = options.learning_rate
     if rate == "auto":
         rate = 1e-4 * min(1.0, (384 / width) ** 2) * (LORA_FASTER if options.tune == "lora" else 1)
@@ -197,9 +197,10 @@ def _plenty(labelled: int, unlabelled: int) -> bool:
     return 0 < _PLENTY * labelled <= unlabelled
 
 
-def _pair_epochs(width: int) -> float:
-    """More for wider encoders, since they learn at a lower rate."""
-    return float(np.clip(_PAIR_EPOCHS * width / 384, _PAIR_EPOCHS, _MOST_PAIR_EPOCHS))
+def _pair_epochs(rows: int, width: int) -> float:
+    """More for wider encoders, since they learn at a lower rate, but where there is more than a handful of rows."""
+    most = np.clip(_PAIR_EPOCHS * width / 384, _PAIR_EPOCHS, _MOST_PAIR_EPOCHS)
+    return float(np.clip(rows, _PAIR_EPOCHS, most))
 
 
 def _epochs(rows: int, least: int) -> float:
