@@ -118,8 +118,8 @@ def finetune(parts: Parts) -> Values:
                 "seeds": len(runs),
             }
     for (encoder, size), systems in tuned_report.few([parts]).items():
-        pairs = tuned_report.paired(systems.get("finetuned", {}), systems.get("setfit", {}), "accuracy")
-        if not pairs:
+        pairs = tuned_report.paired(systems["finetuned"], systems["setfit"], "accuracy")
+        if len(pairs) < 2:
             continue
         mean, low, high = tuned_report.interval([one - other for one, other in pairs])
         found[f"few, {encoder}, {size}"] = {

@@ -77,7 +77,7 @@ def train(tuning: Tuning, job: Job) -> dict[str, Any]:
     tuned = facts["finetune"] if job.finetune else {}
     saved = tuned.get("saved", "frozen")
     return {
-        "seconds": facts["seconds"], "wall": wall, "n_train": facts["n_train"],
+        "threads": threads, "seconds": facts["seconds"], "wall": wall, "n_train": facts["n_train"],
         "accuracy": facts["test"]["accuracy"] if facts["test"] else None,
         "validation": tuned.get(saved, {}).get("accuracy"),
         "saved": saved,

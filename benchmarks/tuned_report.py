@@ -92,14 +92,24 @@ def grouped(parts: Parts, section: str) -> dict[str, dict[int, Parts]]:
 
 
 def few(machines: Sequence[Parts]) -> dict[tuple[str, int], dict[str, dict[int, Parts]]]:
-    """Return (encoder, rows of a label) → system → seed → run; a draw's systems all ran on one machine."""
+    """Return (encoder, rows of a label) → system → seed → run, of draws from which both compared systems learned.
+
+    A draw's systems all ran on one machine.
+    """
     found: dict[tuple[str, int], dict[str, dict[int, Parts]]] = {}
     for parts in machines:
         for name, part in named(parts, "few"):
             encoder, size, seed, system = name.split(", ")
             seeds = found.setdefault((encoder, int(size)), {}).setdefault(system, {})
             seeds.setdefault(int(seed), part | {"place": place(parts["header"])})
-    return dict(sorted(found.items()))
+    drawn = ((group, _of_both(systems)) for group, systems in sorted(found.items()))
+    return {group: systems for group, systems in drawn if systems}
+
+
+def _of_both(systems: dict[str, dict[int, Parts]]) -> dict[str, dict[int, Parts]]:
+    both = set(systems.get("finetuned", {})) & set(systems.get("setfit", {}))
+    shared = {name: {seed: runs[seed] for seed in sorted(both & set(runs))} for name, runs in systems.items()}
+    return shared if both else {}
 
 
 def paired(one: dict[int, Parts], other: dict[int, Parts], key: str) -> list[tuple[float, float]]:

@@ -327,6 +327,8 @@ def test_few_rows_and_a_teacher_with_plenty_of_text(tmp_path: Path, small: Path)
     assert found.facts_["finetune"]["recipe"] == "labels"
     assert found.facts_["finetune"]["saved"] == "finetuned"
     assert found.score(*rows(200, 9)) > 0.85
+    known = job(tmp_path, 24, options, teacher=teacher.predictor_, unlabelled=rows(24)[0] * 20, validation=None)
+    assert Material(SentenceClassifier(str(small)), known, lambda line: None).recipe == "pairs"  # nothing new in it
 
 
 def test_hints_are_the_teachers_vectors_at_two_thirds_of_its_layers(tmp_path: Path, small: Path) -> None:

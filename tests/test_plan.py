@@ -70,6 +70,7 @@ def test_few_rows_beside_plenty_of_text_are_not_compared_in_pairs() -> None:
     assert recipe_for(asked, 100, 199) == "pairs"  # less than two texts for each row
     assert recipe_for(asked, 50, 150) == "pairs"  # few all told
     assert recipe_for(FinetuneOptions(recipe="pairs"), 100, 200) == "pairs"
+    assert plan(asked, 210, 384, 60).recipe == "pairs"
     taught = plan(asked, 24 + 6000, 384, 6000)
     assert (taught.recipe, taught.epochs, taught.options.dropout) == ("labels", pytest.approx(2, abs=0.01), 0.0)
 

@@ -229,6 +229,7 @@ def test_the_card_tells_what_the_report_does(topics: Trained) -> None:
             rf"^\| `{label}` \| \d+ \| .* \| {100 * scores['f1']:.1f} % \| {scores['support']} \|$", card, re.M
         )
     assert "at most 20.0 % of the others are wrong" in card
+    assert re.search("Its (probabilities are left as they are: on rows not fitted on|scores are divided by)", card)
     head = card.split("---\n")[1]
     assert "base_model: sentence-transformers/all-MiniLM-L6-v2\n" in head and "Apache-2.0" in card
 

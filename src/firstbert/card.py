@@ -142,19 +142,25 @@ def _training(facts: dict[str, Any]) -> list[str]:
     ]
     if training.get("truncated_rows"):
         lines.append(f"- {training['truncated_rows']:,} of them were longer than that and lost their ends.")
-    temperature = (facts.get("calibration") or {}).get("temperature")
-    unseen = training.get("cv_accuracy") is not None or (training.get("finetune") or {}).get("validation_rows")
-    if temperature == 1:
-        why = ": on rows not fitted on, no change made them truer" if unseen else "; no rows were left to check them on"
-        lines.append(f"- Its probabilities are left as they are{why}.")
-    elif temperature is not None:
-        lines.append(
-            f"- Its scores are divided by a temperature of {temperature:.3g}, found on rows not fitted on, so that "
-            "its probabilities come true as often as they say."
-        )
+    lines += _calibration((facts.get("calibration") or {}).get("temperature"), training)
     if training.get("cv_accuracy") is not None:
         lines.append(f"- Accuracy in cross-validation on the training rows: {_percent(training['cv_accuracy'])}.")
     return lines
+
+
+def _calibration(temperature: float | None, training: dict[str, Any]) -> list[str]:
+    """How the probabilities came to be."""
+    if temperature is None:
+        return []
+    if temperature != 1:
+        return [
+            f"- Its scores are divided by a temperature of {temperature:.3g}, found on rows not fitted on, so that its "
+            "probabilities come true as often as they say."
+        ]
+    validated = is_finetuned(training) and training["finetune"].get("validation_rows")
+    if validated or training.get("cv_accuracy") is not None:
+        return ["- Its probabilities are left as they are: on rows not fitted on, nothing made them surely truer."]
+    return ["- Its probabilities are left as they are; no rows were left to check them on."]
 
 
 def _finetuned(how: dict[str, Any]) -> list[str]:

@@ -152,18 +152,19 @@ def train(
         drop: a file that `firstbert check-labels` wrote: its rows are dropped, or relabelled where you filled that in.
         report: an HTML file to write, which tells all there is to know about the model.
         finetune: let the encoder learn too. It takes minutes instead of seconds; the better of the two on validation
-            rows is saved (up to 200 rows, none are held out for that: give some by --validation). Killed, the same
-            command goes on where it was. Needs the extra "finetune" (torch).
+            rows is saved (where pairs are learned, as by default up to 200 rows, none are held out for that: give some
+            by --validation). Killed, the same command goes on where it was. Needs the extra "finetune" (torch).
         validation: with --finetune, a file of rows to stop by, instead of a tenth of the training rows.
         teacher: with --finetune, a model folder whose probabilities are learned from as well.
         unlabelled: with --teacher, a file of texts without labels to learn from.
         time_budget: with --finetune, the time all of it may take: 90s, 10m, 2h. Less is trained then.
-        epochs: with --finetune, how often each row is seen at most; 3, up to 20 where rows are few, unless given.
+        epochs: with --finetune, how often each row is seen at most; unless given, 3, or 2 where a teacher labels plenty
+            of text, up to 20 where rows are few; of pairs 16, up to 32 for wider encoders than MiniLM.
         batch_size: with --finetune, rows of a step.
         learning_rate: with --finetune, its peak; it follows the encoder's width unless given.
         tune: with --finetune, what learns: all, a number of the uppermost layers, or lora.
         recipe: with --finetune, labels: the encoder learns to tell them; pairs: to bring texts of one label together;
-            auto: pairs where rows are few.
+            auto: pairs up to 200 rows, unless a teacher labels plenty of text besides.
         train_precision: with --finetune, of its arithmetic; auto: bf16 where the processor is made for it.
         seed: of the hold-out and of the cross-validation, and of all that is random in fine-tuning.
         on_bad_row: what to do about rows that can't be used.

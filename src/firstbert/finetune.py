@@ -69,10 +69,11 @@ class _Run:
         return result
 
     def _untested(self) -> tuple[SentenceClassifier, dict[str, Any]]:
-        """With too few rows to spare any."""
+        """With no rows to compare on: there are too few to spare any, or it is pairs that are learned."""
+        n, few = len(self.material.learn), len(self.job.rows.texts) <= planning.FEW_ROWS
+        why = f"{n:,} rows are too few to hold some out" if few else f"Pairs are learned of all {n:,} rows"
         self.say(
-            f"{len(self.material.learn):,} rows are too few to hold some out, so whether fine-tuning helps isn't "
-            "measured on them. With --validation FILE it is (in Python: validation)."
+            f"{why}, so whether fine-tuning helps isn't measured. With --validation FILE it is (in Python: validation)."
         )
         self._say_what_is_not_done()
         truncated = self.material.tokens(self.material.texts(self.material.learn)).truncated

@@ -97,7 +97,7 @@ class Material:
         self._check_teacher()
         self.files = encoder_files(classifier.encoder)
         self.shape = shape_of(self.files)
-        self.recipe = recipe_for(job.options, len(self.y), len(job.unlabelled))
+        self.recipe = recipe_for(job.options, len(self.y), self._new_texts())
         self.learn, self.spared, self.held = self._parts()
         for c in np.flatnonzero(~self.learn_targets.carried.any(axis=0)):
             raise DataError(f"{job.rows.source}: no row labelled {self.labels[c]!r} is left to learn from.")
@@ -119,6 +119,12 @@ class Material:
         if self.job.validation is None and (bounded or self._enough_to_spare_some()):
             rows, spared = self._held(rows, self._share_to_spare(len(rows)), _TO_STOP)
         return rows[~np.isin(rows, sorted(self.job.left_out))], spared, held
+
+    def _new_texts(self) -> int:
+        """How many of the texts without labels are new, before nearly equal ones are looked for."""
+        job = self.job
+        known = {*job.rows.texts, *job.unseen, *(job.validation.texts if job.validation else ())}
+        return len(set(job.unlabelled) - known)
 
     def _enough_to_spare_some(self) -> bool:
         few = self.job.options.recipe == "auto" and len(self.y) <= FEW_ROWS

@@ -37,7 +37,8 @@ class FinetuneOptions:
 
     Attributes:
         epochs: how often each row is seen at most; ``"auto"``: 3, or 2 where a teacher labels plenty of text (two
-            texts for each labelled row, say), up to 20 where there are few rows; of pairs 16, and up to 32 for wider encoders.
+            texts for each labelled row, say), up to 20 where there are few rows; of pairs 16, up to 32 for wider
+            encoders than MiniLM.
         batch_size: rows of a step.
         learning_rate: its peak; ``"auto"``: 1e-4 for encoders 384 wide, by the square less for wider ones; twice that
             where a teacher labels plenty of text.
