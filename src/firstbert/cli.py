@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from cyclopts import CycloptsError
 
-from firstbert import cli_learn, cli_use
+from firstbert import cli_learn, cli_measure, cli_use
 from firstbert.cli_app import app
 from firstbert.errors import UsageError
 
-__all__ = ["app", "cli_learn", "cli_use", "run"]
+__all__ = ["app", "cli_learn", "cli_measure", "cli_use", "run"]
 
 
 def run(arguments: list[str]) -> None:

@@ -1,6 +1,7 @@
 """What the commands share: the program, how it reads its options, and types of them.
 
-After predict.py on the way of a sentence; cli_learn.py and cli_use.py hold the commands, cli.py runs them.
+After predict.py on the way of a sentence; cli_learn.py, cli_measure.py and cli_use.py hold the commands, cli.py runs
+them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The commands that use a model, and those about this machine.
 
-After cli_learn.py on the way of a sentence. Results go to stdout, notes and progress to stderr.
+After cli_measure.py on the way of a sentence. Results go to stdout, notes and progress to stderr.
 """
 
 from __future__ import annotations
