@@ -118,7 +118,7 @@ def finetune(parts: Parts) -> Values:
                 "seeds": len(runs),
             }
     for (encoder, size), systems in tuned_report.few([parts]).items():
-        pairs = tuned_report.paired(systems["finetuned"], systems["setfit"], "accuracy")
+        pairs = tuned_report.paired(systems, "accuracy")
         if len(pairs) < 2:
             continue
         mean, low, high = tuned_report.interval([one - other for one, other in pairs])

@@ -112,9 +112,10 @@ def _of_both(systems: dict[str, dict[int, Parts]]) -> dict[str, dict[int, Parts]
     return shared if both else {}
 
 
-def paired(one: dict[int, Parts], other: dict[int, Parts], key: str) -> list[tuple[float, float]]:
-    """Return both systems' values, seed by seed, of seeds that both have."""
-    return [(one[seed][key], other[seed][key]) for seed in sorted(set(one) & set(other))]
+def paired(systems: dict[str, dict[int, Parts]], key: str) -> list[tuple[float, float]]:
+    """Return the values of `--finetune` and of SetFit, draw by draw."""
+    own, other = systems["finetuned"], systems["setfit"]
+    return [(own[seed][key], other[seed][key]) for seed in own]
 
 
 def race(rounds: Iterable[Parts]) -> tuple[dict[str, float], float]:
@@ -139,11 +140,11 @@ def _goals(machines: Sequence[Parts]) -> Iterable[Goal]:
             yield f"{name}: examples/s, times Trainer's", "≥", _FASTER, race(rounds.values())[1], "{:.2f}".format
     for (encoder, size), systems in few(machines).items():
         what = f"{encoder}, {size} a label"
-        pairs = _against_setfit(systems, "accuracy")
+        pairs = paired(systems, "accuracy")
         if len(pairs) > 1:
             high = interval([own - other for own, other in pairs])[2]
             yield f"{what}: accuracy less SetFit's, upper end of the interval", "≥", 0.0, high, _points
-            ratios = [other / own for own, other in _against_setfit(systems, "seconds")]
+            ratios = [other / own for own, other in paired(systems, "seconds")]
             yield f"{what}: times as quick as SetFit", ">", 1.0, statistics.median(ratios), "{:.2f}".format
 
 
@@ -158,10 +159,6 @@ def _goals_whole(parts: Parts) -> Iterable[Goal]:
             if key == "full, minilm" and not parts["header"].get("gpu"):
                 longest = max(run["seconds"] for run in seeds.values()) / 60
                 yield f"{what}: minutes, the longest run", "≤", _MINUTES, longest, "{:.1f}".format
-
-
-def _against_setfit(systems: dict[str, dict[int, Parts]], key: str) -> list[tuple[float, float]]:
-    return paired(systems.get("finetuned", {}), systems.get("setfit", {}), key)
 
 
 def _points(value: float) -> str:
@@ -306,7 +303,7 @@ def _few(machines: Sequence[Parts]) -> list[str]:
     rows: list[list[Cell]] = []
     for (encoder, size), systems in few(machines).items():
         runs = [list(systems.get(system, {}).values()) for system in _SYSTEMS]
-        differences = [own - other for own, other in _against_setfit(systems, "accuracy")]
+        differences = [own - other for own, other in paired(systems, "accuracy")]
         places = Counter(run["place"] for run in runs[1])
         where = "; ".join(f"{place} ({n})" if len(places) > 1 else place for place, n in places.items())
         how = " or ".join(_precisions(runs[1])) or None

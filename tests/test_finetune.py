@@ -235,6 +235,14 @@ def test_pairs_teach_it_where_rows_are_few(tmp_path: Path, small: Path) -> None:
 
 
 @needs_torch
+def test_pairs_of_many_rows_hold_none_out_and_say_so(tmp_path: Path, small: Path) -> None:
+    said: list[str] = []
+    options = FinetuneOptions(epochs=1, recipe="pairs", precision="fp32")
+    finetune(SentenceClassifier(str(small)), Finetuning(from_lists(*rows(208)), tmp_path, options=options), said.append)
+    assert said[0].startswith("Pairs are learned of all 208 rows, so whether fine-tuning helps isn't measured.")
+
+
+@needs_torch
 def test_pairs_in_parts_are_the_pairs_of_the_whole_batch(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [" ".join(f"w{10 + (i * k) % 60}" for k in range(2, 4 + 3 * i)) for i in range(12)]  # of many lengths
     learning = Material(SentenceClassifier(str(small)), Finetuning(from_lists(texts, [*"aaabababbbab"]), small), print)
