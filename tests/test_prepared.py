@@ -22,6 +22,7 @@ from firstbert.session import Session
 from test_cache import write_encoder, write_tokenizer
 
 CLS = [Read(2, "cls")]
+BATCH = Batch(np.array([[2, 5, 7, 3]], np.int32), np.array([4], np.int32), np.arange(1))
 
 
 @pytest.fixture
@@ -36,9 +37,7 @@ def files(tmp_path: Path) -> EncoderFiles:
 
 
 def vector(ready: Prepared) -> np.ndarray:
-    ids = np.array([[2, 5, 7, 3]], np.int32)
-    batch = Batch(ids, np.array([4], np.int32), np.arange(1))
-    return Session(ready.graph(CLS))(batch)[0]
+    return Session(ready.graph(CLS))(BATCH)[0]
 
 
 def test_done_once(cache: Path, files: EncoderFiles, monkeypatch: pytest.MonkeyPatch) -> None:

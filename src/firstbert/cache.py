@@ -24,15 +24,13 @@ from typing import Any
 import numpy as np
 
 from firstbert.engine import Encoded, Engine
-from firstbert.errors import UsageError
 from firstbert.graph import Read, first_only
-from firstbert.sources import cache_folder
+from firstbert.sources import cache_folder, gigabytes
 from firstbert.store import ROWS, VectorCache, store_in
 
 FORMAT = 1
 
 _OFF = ("0", "false", "no", "off")
-_DEFAULT_GB = "2"
 
 
 # ---------------------------------------------------------------- which store
@@ -56,14 +54,7 @@ def _store() -> VectorCache:
 def _cap() -> int:
     if os.environ.get("FIRSTBERT_VECTOR_CACHE", "").strip().lower() in _OFF:
         return 0
-    text = os.environ.get("FIRSTBERT_VECTOR_CACHE_GB", "").strip() or _DEFAULT_GB
-    try:
-        bytes_ = int(float(text) * 1e9)
-    except (ValueError, OverflowError):
-        bytes_ = -1
-    if bytes_ < 0:
-        raise UsageError(f"FIRSTBERT_VECTOR_CACHE_GB must be a number of gigabytes, 0 or more. Got {text!r} instead.")
-    return bytes_
+    return gigabytes("FIRSTBERT_VECTOR_CACHE_GB", "2")
 
 
 def vectors_info() -> dict[str, Any]:

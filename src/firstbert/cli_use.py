@@ -311,7 +311,8 @@ def doctor(model: Path | None = None, /, *, json: Annotated[bool, Flag] = False)
 def info(*, json: Annotated[bool, Flag] = False) -> None:
     """Say where the cache is and how much it holds.
 
-    FIRSTBERT_CACHE names the folder. FIRSTBERT_VECTOR_CACHE_GB is the most the vectors may take there, 2 unless given;
+    FIRSTBERT_CACHE names the folder. FIRSTBERT_PREPARED_GB is the most that prepared encoders may take there, 10 unless
+    given: what was used least recently leaves. FIRSTBERT_VECTOR_CACHE_GB is the same for vectors, 2 unless given;
     FIRSTBERT_VECTOR_CACHE=0 switches their cache off.
 
     Args:

@@ -21,6 +21,7 @@ from firstbert.artifact import GoldenCheck
 from firstbert.cache import clear_vectors, vectors_info
 from firstbert.errors import UsageError
 from firstbert.session import usable_cores
+from firstbert.shelf import cap
 from firstbert.sources import cache_folder, offline
 
 # Only these are ever deleted: FIRSTBERT_CACHE may name a folder that holds other things too.
@@ -88,10 +89,13 @@ def check_model(folder: str | Path) -> GoldenCheck:
 
 
 def cache_info() -> dict[str, Any]:
-    """Return the cache's folder, the files and bytes of each part of it, and what is known of the vectors."""
+    """Return the cache's folder, the files and bytes of each part of it, and how large parts may grow."""
     folder = cache_folder()
     parts = [folder / part for part in _PARTS if (folder / part).is_dir()]
-    return {"folder": str(folder), "parts": {part.name: _size(part) for part in parts}, "vectors": vectors_info()}
+    return {
+        "folder": str(folder), "parts": {part.name: _size(part) for part in parts}, "prepared": {"cap": cap()},
+        "vectors": vectors_info(),
+    }  # fmt: skip
 
 
 def _size(folder: Path) -> dict[str, int]:

@@ -15,7 +15,6 @@ import json
 import os
 import shutil
 import tempfile
-import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -35,7 +34,8 @@ from firstbert.graph import Read, Stored
 from firstbert.progress import progress
 from firstbert.quantize import SENTENCES, SETTINGS, Ranges, find_ranges, quantize
 from firstbert.session import Session, onnx_runtime
-from firstbert.sources import cache_folder, sha256_of
+from firstbert.shelf import cap, make_room, shelf, used, workbench
+from firstbert.sources import sha256_of
 from firstbert.strict import WEIGHTS, reason, safetensors_header
 from firstbert.tokens import Tokenizer, hash_of_tokenizer
 
@@ -44,8 +44,6 @@ Tensors = Iterable[tuple[str, npt.NDArray[Any]]]
 
 _PAGE = 4096  # tensors begin on pages, so that each can be mapped by itself
 _WEIGHTS, _INDEX = "weights.bin", "index.json"
-_MAKING = "making-"
-_LEFT_S = 86_400  # a folder that was being made and hasn't changed for so long was left by a kill
 
 
 @dataclass(frozen=True)
@@ -128,8 +126,10 @@ def prepare(files: EncoderFiles, precision: Precision = "fp32") -> Prepared:
     how = [graph.FORMAT, precision, *(_decide_ranges(files) if precision == "int8" else ())]
     facts = json.dumps([how, sha256, asdict(arch)], sort_keys=True)
     fingerprint = hashlib.sha256(facts.encode()).hexdigest()
-    folder = cache_folder() / "prepared" / fingerprint[:32]
-    if not _complete(folder):
+    folder = shelf() / fingerprint[:32]
+    if _complete(folder):
+        used(folder)
+    else:
         checkpoint = Checkpoint(files.weights, arch)
         ranges = _ranges(files, prepare(files)) if precision == "int8" else None
 
@@ -224,23 +224,13 @@ def _lay_out(tensors: Callable[[], Tensors], folder: Path, name: str) -> Path:
 
 
 def _lay_out_in_cache(tensors: Tensors, folder: Path, name: str) -> Path:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(folder.parent)
-    work = Path(tempfile.mkdtemp(dir=folder.parent, prefix=_MAKING))
-    try:
+    most = cap()
+    with workbench(folder.parent) as work:
         inner = work / folder.name  # `work` is private; what others are to read has the rights that are usual here
         inner.mkdir()
-        return _move(_write_folder(tensors, inner, name), folder)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what killed processes left half-made. By a wrong clock another's may go: it then writes elsewhere."""
-    for left in folder.glob(f"{_MAKING}*"):
-        with contextlib.suppress(OSError):
-            if time.time() - left.stat().st_mtime > _LEFT_S:
-                shutil.rmtree(left, ignore_errors=True)
+        _move(_write_folder(tensors, inner, name), folder)
+    make_room(folder.parent, most)
+    return folder
 
 
 def _own_folder() -> Path:
@@ -287,14 +277,13 @@ def _append(file: BinaryIO, array: npt.NDArray[Any]) -> Stored:
     return Stored(array.shape, offset, len(data), str(array.dtype))
 
 
-def _move(work: Path, folder: Path) -> Path:
+def _move(work: Path, folder: Path) -> None:
     if folder.exists() and not _complete(folder):  # cut short from outside: nobody can use it
         shutil.rmtree(folder, ignore_errors=True)
     with contextlib.suppress(OSError):  # another process was first: its folder holds the same bytes
         work.rename(folder)
     if not _complete(folder):
         raise OSError(errno.EEXIST, f"{folder.name} lies there, can't be read and can't be replaced")
-    return folder
 
 
 def _write_whole(path: Path, data: bytes) -> None:

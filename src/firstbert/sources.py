@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from firstbert.errors import SourceError
+from firstbert.errors import SourceError, UsageError
 from firstbert.mirrors import CAP, HubFile, MirrorError, PackageFile, WebFile
 from firstbert.progress import progress
 
@@ -68,6 +68,22 @@ def cache_folder() -> Path:
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "firstbert"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "firstbert"
+
+
+def gigabytes(variable: str, usual: str) -> int:
+    """Return the bytes that an environment variable gives in gigabytes, or the usual ones where it isn't set.
+
+    Raises:
+        UsageError: it is no number, or below 0.
+    """
+    text = os.environ.get(variable, "").strip() or usual
+    try:
+        bytes_ = int(float(text) * 1e9)
+    except (ValueError, OverflowError):
+        bytes_ = -1
+    if bytes_ < 0:
+        raise UsageError(f"{variable} must be a number of gigabytes, 0 or more. Got {text!r} instead.")
+    return bytes_
 
 
 def offline() -> bool:

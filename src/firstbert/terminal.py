@@ -57,6 +57,7 @@ def print_cache(facts: dict[str, Any]) -> None:
     print(facts["folder"])
     for name, part in facts["parts"].items():
         print(f"{name:<10} {part['files']:>6} files {part['bytes'] / 1e6:>9.1f} MB")
+    print(f"Prepared encoders may take {facts['prepared']['cap'] / 1e6:.0f} MB.")
     vectors = facts["vectors"]
     room = f"up to {vectors['cap'] / 1e6:.0f} MB" if vectors["on"] else "switched off"
     print(f"{vectors['entries']} vectors of sentences are kept ({room}).")
