@@ -172,7 +172,7 @@ def check_labels(
         labels: one or many labels a row; auto: many, parted at |, where any row names several.
         encoder: a name from `firstbert models`, a hub id or a folder.
         max_length: the most tokens of a text.
-        precision: of the encoder's arithmetic.
+        precision: of the encoder's arithmetic. What int8 costs is measured by `firstbert train`, not here.
         seed: of the cross-validation.
         on_bad_row: what to do about rows that can't be used.
         on_duplicate: what to do about texts that occur more than once.
