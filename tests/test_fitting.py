@@ -79,7 +79,7 @@ def test_fewer_rows_than_a_search_takes_are_read_by_rule() -> None:
 
 
 def test_more_rows_than_fit_are_left_out_of_the_search_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fitting, "BYTES", 70 * 4 * 12 * 384)
+    monkeypatch.setattr("firstbert.search.BYTES", 70 * 4 * 12 * 384)
     weight = np.linspace(0.5, 1.5, 120)
     found = fitted(120, weight=weight)
     assert found.search is not None and {place.rows for place in found.search.places} == {70}

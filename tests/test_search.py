@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from firstbert import search as module
 from firstbert.graph import Read
 from firstbert.head import HeadOptions
-from firstbert.search import Search, by_rule, places_to_try, search
+from firstbert.search import Search, by_rule, places_to_try, rows_to_search, search
 
 READS = places_to_try(6, ["mean"])
 
@@ -232,3 +232,21 @@ def test_it_says_how_far_it_is_and_keeps_threads_out(monkeypatch: pytest.MonkeyP
         search(vectors, READS, y, HeadOptions(C=0.01))
     assert told == [("Choosing a layer", 6, "layers"), 1, 1, 1, 1, 1, 1]
     assert set(threads) == {1}
+
+
+@pytest.mark.parametrize(
+    ("labels", "rows"),
+    [(2, 65_104), (3, 50_000), (20, 7_500), (50, 3_000), (500, 3_000)],
+)
+def test_how_many_rows_are_searched(labels: int, rows: int) -> None:
+    assert rows_to_search(6, 384, labels) == rows
+    assert rows_to_search(24, 1024, labels) == min(rows, 6_103)
+
+
+def test_a_label_may_be_missing_among_the_rows_that_are_searched() -> None:
+    random = np.random.default_rng(0)
+    y = random.permutation(np.repeat([0, 2, 3], 40))
+    told = np.eye(4)[y] + 0.3 * random.normal(size=(120, 4))
+    vectors = np.stack([random.normal(size=(120, 4)), told], axis=1).astype(np.float32)
+    found = search(vectors, [Read(1, "mean"), Read(2, "mean")], y, HeadOptions())
+    assert found is not None and found.chosen.layers == (2,) and found.chosen.accuracy > 0.9

@@ -8,13 +8,13 @@ good approximation of every problem's curvature, and taking the fifty steps of a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from firstbert.families import FloatArray
-from firstbert.targets import ClassIndex, DoubleArray, Link, Targets
+from firstbert.targets import BoolArray, ClassIndex, DoubleArray, Link, Targets
 
 _CHUNK = 16_000_000  # numbers in a matrix of scores: 64 MB each for a handful of them
 _TOLERANCE = 1e-5  # of the mean loss, in nats: far below what folds differ by
@@ -105,34 +105,113 @@ def solve(  # noqa: PLR0917 - a problem has that many parts
     Returns:
         (N, M, K) float32.
     """
+    descent = _begin(spectrum, targets, masks, penalties, link, weight)
     (N, K), M = targets.shape, masks.shape[1]
-    Z = spectrum.Z
+    found, live = np.empty((N, M, K), np.float32), np.arange(M)
+    for _ in range(_ITERATIONS):
+        done = descent.step()
+        if 4 * done.sum() >= len(done):  # not one by one: each time, the others are copied
+            found[:, live[done]] = descent.take(done).scores()
+            descent, live = descent.take(~done), live[~done]
+        if not len(live):
+            return found
+    found[:, live] = descent.scores()
+    return found
+
+
+@dataclass
+class _Descent:
+    """M regressions on the way to their least loss.
+
+    Attributes:
+        spectrum, targets, link: as for `solve`.
+        weights: (N, M, 1|K), of each row's loss.
+        penalties: (M,).
+        curvature, curvature_bias: (R, M, 1|K) and (M, 1|K), at most what the loss has.
+        steeper: (M, 1|K), how much of that the basis owes to weights that differ.
+        w, b: (R, M, K) and (M, K), where each is.
+        ahead, ahead_bias: the same, where its momentum would take it.
+        t: (M, K), how long it has gone on without a restart.
+    """
+
+    spectrum: Spectrum
+    targets: FloatArray
+    link: Link
+    weights: FloatArray
+    penalties: FloatArray
+    curvature: FloatArray
+    curvature_bias: FloatArray
+    steeper: FloatArray
+    w: FloatArray
+    b: FloatArray
+    ahead: FloatArray
+    ahead_bias: FloatArray
+    t: FloatArray
+
+    def step(self) -> BoolArray:
+        """Go one step; return which are there, (M,), if it is a quarter of them or more, else none."""
+        Z, total = self.spectrum.Z, self.weights.sum(axis=0)
+        miss = _probabilities(_scores(Z, self.ahead, self.ahead_bias), self.link) - self.targets[:, None, :]
+        miss *= self.weights
+        slope = (Z.T @ miss.reshape(len(miss), -1)).reshape(self.w.shape) + self.ahead / self.penalties[:, None]
+        slope_bias = miss.sum(axis=0)
+        step, step_bias = slope / self.curvature, slope_bias / self.curvature_bias
+        new, new_bias = self.ahead - step, self.ahead_bias - step_bias
+        # at most what is to be gained, twice
+        left = ((slope * step).sum(axis=0) + slope_bias * step_bias) * self.steeper
+        overshot = (step * (new - self.w)).sum(axis=0) > 0
+        t = np.where(overshot, 1, self.t)
+        t_next = (1 + np.sqrt(1 + 4 * t * t)) / 2
+        momentum = np.where(overshot, 0, (t - 1) / t_next)
+        self.ahead, self.ahead_bias = new + momentum * (new - self.w), new_bias + momentum * (new_bias - self.b)
+        self.w, self.b, self.t = new, new_bias, t_next.astype(np.float32)
+        near: BoolArray = (left <= _TOLERANCE * total).all(axis=1)
+        if 4 * near.sum() < len(near):
+            return np.zeros_like(near)
+        near[near] = self.take(near).settled(miss[:, near], slope[:, near], slope_bias[near])
+        return near
+
+    def settled(self, miss: FloatArray, slope: FloatArray, slope_bias: FloatArray) -> BoolArray:
+        """For which Newton's steps would gain next to nothing: where the loss is flat, later than the bound says so."""
+        sure = np.abs(np.divide(miss, self.weights, out=np.zeros_like(miss), where=self.weights > 0))
+        bends = (sure * (1 - sure) * self.weights).sum(axis=0)
+        curvature = self.spectrum.eigenvalues[:, None, None] * (bends / len(miss)) + 1 / self.penalties[:, None]
+        left = (slope * slope / curvature).sum(axis=0) + slope_bias**2 / np.maximum(bends, 1e-12)
+        done: BoolArray = (left <= 10 * _TOLERANCE * self.weights.sum(axis=0)).all(axis=1)
+        return done
+
+    def take(self, which: BoolArray) -> _Descent:
+        """Return some of them."""
+        of_rows = ("weights", "curvature", "w", "ahead")
+        of_each = ("penalties", "curvature_bias", "steeper", "b", "ahead_bias", "t")
+        some = {name: getattr(self, name)[:, which] for name in of_rows}
+        return replace(self, **some, **{name: getattr(self, name)[which] for name in of_each})
+
+    def scores(self) -> FloatArray:
+        """Return what each says of all rows, (N, M, K)."""
+        return _scores(self.spectrum.Z, self.w, self.b)
+
+
+def _begin(  # noqa: PLR0917 - as `solve`
+    spectrum: Spectrum,
+    targets: FloatArray,
+    masks: FloatArray,
+    penalties: FloatArray,
+    link: Link,
+    weight: FloatArray | None,
+) -> _Descent:
+    (N, K), M = targets.shape, masks.shape[1]
     weights = masks[:, :, None] * (np.ones((1, 1), np.float32) if weight is None else weight)[:, None, :]  # (N, M, 1|K)
     total = weights.sum(axis=0)  # (M, 1|K)
     bound = 0.25 if link == "sigmoid" else 0.5
     curvature = bound * spectrum.eigenvalues[:, None, None] * (total / N) + 1 / penalties[:, None]  # (R, M, 1|K)
     curvature_bias = np.maximum(bound * total, 1e-12)
-    steeper = _steeper(Z, bound * weights, curvature, curvature_bias)
-    curvature, curvature_bias = curvature * steeper, curvature_bias * steeper
-    w, b = np.zeros((Z.shape[1], M, K), np.float32), _first_bias(targets, weights, link)
-    ahead, ahead_bias, t = w, b, np.ones((M, K), np.float32)
-    for _ in range(_ITERATIONS):
-        miss = _probabilities(_scores(Z, ahead, ahead_bias), link) - targets[:, None, :]
-        miss *= weights
-        slope = (Z.T @ miss.reshape(N, -1)).reshape(w.shape) + ahead / penalties[:, None]
-        slope_bias = miss.sum(axis=0)
-        step, step_bias = slope / curvature, slope_bias / curvature_bias
-        new, new_bias = ahead - step, ahead_bias - step_bias
-        left = ((slope * step).sum(axis=0) + slope_bias * step_bias) * steeper  # at most what is to be gained, twice
-        overshot = (step * (new - w)).sum(axis=0) > 0
-        t = np.where(overshot, 1, t)
-        t_next = (1 + np.sqrt(1 + 4 * t * t)) / 2
-        momentum = np.where(overshot, 0, (t - 1) / t_next)
-        ahead, ahead_bias = new + momentum * (new - w), new_bias + momentum * (new_bias - b)
-        w, b, t = new, new_bias, t_next.astype(np.float32)
-        if (left <= _TOLERANCE * total).all() and _settled(miss, weights, (slope, slope_bias), spectrum, penalties):
-            break
-    return _scores(Z, w, b)
+    steeper = _steeper(spectrum.Z, bound * weights, curvature, curvature_bias)
+    w, b = np.zeros((spectrum.Z.shape[1], M, K), np.float32), _first_bias(targets, weights, link)
+    return _Descent(
+        spectrum, targets, link, weights, penalties, curvature * steeper, curvature_bias * steeper, steeper, w, b, w, b,
+        np.ones((M, K), np.float32),
+    )  # fmt: skip
 
 
 def _steeper(Z: FloatArray, bends: FloatArray, curvature: FloatArray, curvature_bias: FloatArray) -> FloatArray:
@@ -154,22 +233,6 @@ def _steeper(Z: FloatArray, bends: FloatArray, curvature: FloatArray, curvature_
         v, size = turned, (turned * v).sum(axis=0)
     steeper: FloatArray = np.maximum(1, 1.1 * size)
     return steeper
-
-
-def _settled(
-    miss: FloatArray,
-    weights: FloatArray,
-    slopes: tuple[FloatArray, FloatArray],
-    spectrum: Spectrum,
-    penalties: FloatArray,
-) -> bool:
-    """Whether Newton's steps would gain next to nothing: where the loss is flat, they say so later than the bound."""
-    sure = np.abs(np.divide(miss, weights, out=np.zeros_like(miss), where=weights > 0))
-    bends = (sure * (1 - sure) * weights).sum(axis=0)
-    slope, slope_bias = slopes
-    curvature = spectrum.eigenvalues[:, None, None] * (bends / len(miss)) + 1 / penalties[:, None]
-    left = (slope * slope / curvature).sum(axis=0) + slope_bias**2 / np.maximum(bends, 1e-12)
-    return bool((left <= 10 * _TOLERANCE * weights.sum(axis=0)).all())
 
 
 def _scores(Z: FloatArray, w: FloatArray, b: FloatArray) -> FloatArray:

@@ -22,7 +22,7 @@ from firstbert.errors import DataError, UsageError
 from firstbert.graph import Pooling, first_only
 from firstbert.head import Fit, Head, HeadOptions, check, fit_head
 from firstbert.predictor import Predictor
-from firstbert.search import BYTES, LEAST_ROWS, Search, by_rule, places_to_try, search
+from firstbert.search import LEAST_ROWS, Search, by_rule, places_to_try, rows_to_search, search
 from firstbert.targets import BoolArray, ClassIndex, DoubleArray, Targets, encode_labels, hold_out
 
 Thresholds = Literal["equal", "macro_f1"]
@@ -200,8 +200,8 @@ class _Fitting:
             return replace(options, layer=by_rule(layers)), None, None
         poolings = ("cls", "mean") if options.pooling == "auto" else (options.pooling,)
         reads = places_to_try(layers, cast("tuple[Pooling, ...]", poolings))
-        fit_in = max(LEAST_ROWS, BYTES // (4 * len(reads) * whole.prepared.architecture.width))
-        sample = np.sort(np.random.default_rng(self.options.seed).permutation(len(rows))[:fit_in])
+        most = rows_to_search(len(reads), whole.prepared.architecture.width, len(self.labels))
+        sample = np.sort(np.random.default_rng(self.options.seed).permutation(len(rows))[:most])
         texts = [self.examples.texts[i] for i in rows[sample]]
         engine = open_engine(whole.options, reads)
         encoded = encode(engine, texts, self.options.cache)

@@ -19,7 +19,10 @@ from firstbert.progress import progress
 from firstbert.targets import BoolArray, ClassIndex, DoubleArray, standard_error
 
 LEAST_ROWS = 64  # with fewer, the search found worse layers than the rule below it (SST-2, two encoders)
-BYTES = 600_000_000  # of vectors to search on; more rows than fit are left out of the search
+# What the search reads; more rows than fit are left out of it, not of what is fitted then.
+BYTES = 600_000_000  # of vectors
+SCORES = 150_000  # rows times labels: the work of a regression grows with both …
+ENOUGH_ROWS = 3000  # … but with fewer rows, chance would choose
 _JOINED_ROWS = 3000  # what concatenations are tried on: their products with each other are a matrix of N × N
 _JOINED_MOST = 6  # layers side by side
 
@@ -81,6 +84,11 @@ class Search:
 def places_to_try(layers: int, poolings: Sequence[Pooling]) -> tuple[Read, ...]:
     """Return every layer of an encoder with each of the poolings."""
     return tuple(Read(layer, pooling) for layer in range(1, layers + 1) for pooling in poolings)
+
+
+def rows_to_search(reads: int, width: int, labels: int) -> int:
+    """Return how many rows a search reads at most: of `reads` vectors each, of numbers `width`, with C labels."""
+    return max(LEAST_ROWS, min(BYTES // (4 * reads * width), max(ENOUGH_ROWS, SCORES // labels)))
 
 
 def by_rule(layers: int) -> int:
