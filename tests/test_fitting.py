@@ -87,6 +87,13 @@ def test_more_rows_than_fit_are_left_out_of_the_search_alone(monkeypatch: pytest
     assert found.fit.scores is not None and found.fit.scores.shape == (120, 3)
 
 
+def test_the_more_labels_the_fewer_rows_are_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("firstbert.search.SCORES", 3 * 70)
+    monkeypatch.setattr("firstbert.search.ENOUGH_ROWS", 10)
+    found = fitted(120)
+    assert found.search is not None and {place.rows for place in found.search.places} == {70}
+
+
 def test_several_layers_where_that_is_asked_for() -> None:
     found = fitted(120, options=replace(OPTIONS, engine=EngineOptions("minilm", layer="best", pooling="mean")))
     assert found.search is not None and len(found.search.places) > 6

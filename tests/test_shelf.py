@@ -74,6 +74,7 @@ def test_what_is_not_an_encoder_stays(tmp_path: Path) -> None:
     fill(tmp_path, "making-another", 500, 2)  # another process is at it
     (tmp_path / "note.txt").write_text("mine")
     at(tmp_path / "note.txt", 2)
+    fill(tmp_path, "encoder", 100, 1)
     make_room(tmp_path, 0)
     assert names(tmp_path) == ["making-another", "note.txt"]
 
