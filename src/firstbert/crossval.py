@@ -111,11 +111,11 @@ def solve(  # noqa: PLR0917 - a problem has that many parts
     for _ in range(_ITERATIONS):
         done = descent.step()
         if 4 * done.sum() >= len(done):  # not one by one: each time, the others are copied
-            found[:, live[done]] = descent.take(done).scores()
+            found[:, live[done]] = descent.scores(done)
             descent, live = descent.take(~done), live[~done]
         if not len(live):
             return found
-    found[:, live] = descent.scores()
+    found[:, live] = descent.scores(np.ones(len(live), np.bool_))
     return found
 
 
@@ -168,16 +168,17 @@ class _Descent:
         near: BoolArray = (left <= _TOLERANCE * total).all(axis=1)
         if 4 * near.sum() < len(near):
             return np.zeros_like(near)
-        near[near] = self.take(near).settled(miss[:, near], slope[:, near], slope_bias[near])
+        near[near] = self.settled(near, miss[:, near], slope[:, near], slope_bias[near])
         return near
 
-    def settled(self, miss: FloatArray, slope: FloatArray, slope_bias: FloatArray) -> BoolArray:
-        """For which Newton's steps would gain next to nothing: where the loss is flat, later than the bound says so."""
-        sure = np.abs(np.divide(miss, self.weights, out=np.zeros_like(miss), where=self.weights > 0))
-        bends = (sure * (1 - sure) * self.weights).sum(axis=0)
-        curvature = self.spectrum.eigenvalues[:, None, None] * (bends / len(miss)) + 1 / self.penalties[:, None]
+    def settled(self, which: BoolArray, miss: FloatArray, slope: FloatArray, slope_bias: FloatArray) -> BoolArray:
+        """For which of some Newton's steps would gain next to nothing: on flat ground, later than the bound says so."""
+        weights = self.weights[:, which]
+        sure = np.abs(np.divide(miss, weights, out=np.zeros_like(miss), where=weights > 0))
+        bends = (sure * (1 - sure) * weights).sum(axis=0)
+        curvature = self.spectrum.eigenvalues[:, None, None] * (bends / len(miss)) + 1 / self.penalties[which, None]
         left = (slope * slope / curvature).sum(axis=0) + slope_bias**2 / np.maximum(bends, 1e-12)
-        done: BoolArray = (left <= 10 * _TOLERANCE * self.weights.sum(axis=0)).all(axis=1)
+        done: BoolArray = (left <= 10 * _TOLERANCE * weights.sum(axis=0)).all(axis=1)
         return done
 
     def take(self, which: BoolArray) -> _Descent:
@@ -187,9 +188,9 @@ class _Descent:
         some = {name: getattr(self, name)[:, which] for name in of_rows}
         return replace(self, **some, **{name: getattr(self, name)[which] for name in of_each})
 
-    def scores(self) -> FloatArray:
-        """Return what each says of all rows, (N, M, K)."""
-        return _scores(self.spectrum.Z, self.w, self.b)
+    def scores(self, which: BoolArray) -> FloatArray:
+        """Return what some of them say of all rows, (N, those, K)."""
+        return _scores(self.spectrum.Z, self.w[:, which], self.b[which])
 
 
 def _begin(  # noqa: PLR0917 - as `solve`

@@ -62,7 +62,7 @@ def make_room(folder: Path, most: int) -> None:
 
     Those of the last minutes stay. What a process has mapped it keeps, and what it needs besides it prepares anew.
     """
-    encoders = (one for one in folder.iterdir() if one.is_dir() and not one.name.startswith(_MAKING))
+    encoders = (one for one in folder.glob("*") if one.is_dir() and not one.name.startswith(_MAKING))
     found = sorted((_age(one), one, _bytes(one)) for one in encoders)
     excess = sum(size for *_, size in found) - most
     for age, one, size in reversed(found):
